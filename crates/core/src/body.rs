@@ -1,0 +1,205 @@
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use pin_project::pin_project;
+
+/// Any error, as tower has it.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Ends a body that a layer makes when what it is made from fails.
+///
+/// A reader of a broken body must meet an error, never an end that looks whole.
+#[derive(Debug)]
+pub struct BodyError {
+    cause: BoxError,
+}
+
+impl BodyError {
+    /// Wraps the error of the body underneath, or says why there is none.
+    pub fn new(cause: impl Into<BoxError>) -> Self {
+        Self { cause: cause.into() }
+    }
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("body broke off")
+    }
+}
+
+impl Error for BodyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.cause)
+    }
+}
+
+/// The body of a response that a layer passes on, or of one it makes itself.
+#[pin_project]
+#[derive(Debug)]
+pub struct ReplyBody<B> {
+    #[pin]
+    kind: Kind<B>,
+}
+
+impl<B> ReplyBody<B> {
+    /// The body of the inner service.
+    pub fn inner(body: B) -> Self {
+        Self { kind: Kind::Inner(body) }
+    }
+
+    /// A body of these bytes.
+    pub fn bytes(bytes: impl Into<Bytes>) -> Self {
+        Self { kind: Kind::Own { bytes: bytes.into(), trailers: None } }
+    }
+
+    /// A body of these bytes and then trailers; it reports no exact size, since
+    /// hyper drops the trailers of a body that does.
+    pub fn with_trailers(bytes: impl Into<Bytes>, trailers: HeaderMap) -> Self {
+        Self { kind: Kind::Own { bytes: bytes.into(), trailers: Some(Box::new(trailers)) } }
+    }
+
+    /// A body with nothing in it.
+    pub fn empty() -> Self {
+        Self::bytes(Bytes::new())
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for ReplyBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        match self.project().kind.project() {
+            KindProj::Inner(body) => body.poll_frame(cx),
+            KindProj::Own { bytes, .. } if !bytes.is_empty() => {
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes)))))
+            }
+            KindProj::Own { trailers, .. } => {
+                Poll::Ready(trailers.take().map(|trailers| Ok(Frame::trailers(*trailers))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Inner(body) => body.is_end_stream(),
+            Kind::Own { bytes, trailers } => bytes.is_empty() && trailers.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Inner(body) => body.size_hint(),
+            Kind::Own { bytes, trailers: None } => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Own { bytes, .. } => {
+                let mut hint = SizeHint::new();
+                hint.set_lower(bytes.len() as u64);
+                hint
+            }
+        }
+    }
+}
+
+/// One of two bodies, with the error type of each: what a layer returns that
+/// may have been left out at run time.
+#[pin_project(project = EitherProj)]
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum EitherBody<A, B> {
+    /// The body with the layer.
+    With(#[pin] A),
+    /// The body without it.
+    Without(#[pin] B),
+}
+
+impl<A, B> Body for EitherBody<A, B>
+where
+    A: Body,
+    B: Body<Data = A::Data>,
+    A::Error: Into<BoxError>,
+    B::Error: Into<BoxError>,
+{
+    type Data = A::Data;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<A::Data>, BodyError>>> {
+        match self.project() {
+            EitherProj::With(body) => body.poll_frame(cx).map_err(BodyError::new),
+            EitherProj::Without(body) => body.poll_frame(cx).map_err(BodyError::new),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::With(body) => body.is_end_stream(),
+            Self::Without(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::With(body) => body.size_hint(),
+            Self::Without(body) => body.size_hint(),
+        }
+    }
+}
+
+#[pin_project(project = KindProj)]
+#[derive(Debug)]
+enum Kind<B> {
+    Inner(#[pin] B),
+    /// Trailers are rare: a box keeps the body small.
+    Own {
+        bytes: Bytes,
+        trailers: Option<Box<HeaderMap>>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt, Empty};
+
+    use super::*;
+
+    type Reply = ReplyBody<Empty<Bytes>>;
+
+    #[tokio::test]
+    async fn own_bytes_are_one_frame_of_known_size() {
+        let mut body = Reply::bytes("abc");
+        assert_eq!(body.size_hint().exact(), Some(3));
+        let frame = body.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), "abc");
+        assert!(body.is_end_stream());
+        assert!(body.frame().await.is_none());
+        assert!(Reply::empty().is_end_stream());
+    }
+
+    #[tokio::test]
+    async fn own_trailers_follow_the_bytes_and_hide_the_size() {
+        let trailers = HeaderMap::from_iter([("x".parse().unwrap(), "y".parse().unwrap())]);
+        let body = Reply::with_trailers("abc", trailers.clone());
+        assert_eq!(body.size_hint().exact(), None);
+        assert!(!body.is_end_stream());
+        let read = body.collect().await.unwrap();
+        assert_eq!(read.trailers(), Some(&trailers));
+        assert_eq!(read.to_bytes(), "abc");
+    }
+
+    #[test]
+    fn a_body_error_names_its_cause() {
+        let error = BodyError::new("connection reset");
+        assert_eq!(error.to_string(), "body broke off");
+        assert_eq!(error.source().unwrap().to_string(), "connection reset");
+    }
+}

@@ -1,0 +1,165 @@
+use std::fmt;
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use crate::{End, Outcome, Refusal, ResponseHead};
+
+/// Judges responses; object-safe, so that a layer holds it as `Arc<dyn Classify>`.
+pub trait Classify: Send + Sync {
+    /// Judges the head.
+    fn head(&self, response: &ResponseHead<'_>) -> Verdict;
+
+    /// Judges a body that came to its end, when the head left it open.
+    fn trailers(&self, trailers: Option<&HeaderMap>) -> Outcome;
+}
+
+/// What the head of a response says about the outcome.
+#[non_exhaustive]
+pub enum Verdict {
+    /// The outcome, whatever becomes of the body.
+    Settled(Outcome),
+    /// The end of the body decides, by [`Classify::trailers`].
+    Open,
+    /// The end of the body decides, by a function that knows this head.
+    Deferred(Decide),
+}
+
+impl fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settled(outcome) => f.debug_tuple("Settled").field(outcome).finish(),
+            Self::Open => f.write_str("Open"),
+            Self::Deferred(_) => f.write_str("Deferred"),
+        }
+    }
+}
+
+/// The default: 5xx and failed gRPC statuses, in head or trailers, are failures.
+///
+/// A [`Refusal`] of one of our layers is ignored. The gRPC statuses that count
+/// are those that blame the server: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED,
+/// INTERNAL, UNAVAILABLE and DATA_LOSS, as OpenTelemetry's conventions for
+/// servers have them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ServerErrors;
+
+impl Classify for ServerErrors {
+    fn head(&self, response: &ResponseHead<'_>) -> Verdict {
+        if response.extensions().get::<Refusal>().is_some() {
+            Verdict::Settled(Outcome::Ignored)
+        } else if response.status().is_server_error() || grpc_failed(response.headers()) {
+            Verdict::Settled(Outcome::Failure)
+        } else {
+            Verdict::Open
+        }
+    }
+
+    fn trailers(&self, trailers: Option<&HeaderMap>) -> Outcome {
+        match trailers {
+            Some(trailers) if grpc_failed(trailers) => Outcome::Failure,
+            _ => Outcome::Success,
+        }
+    }
+}
+
+/// Makes an [`Outcome`] of a verdict on the head, the end of the body and the
+/// time it took.
+#[derive(Debug)]
+pub struct Judge {
+    verdict: Verdict,
+    slow: Option<Duration>,
+}
+
+impl Judge {
+    /// Judges a response by its head, to be finished by [`end`](Self::end).
+    pub fn new(classify: &dyn Classify, response: &ResponseHead<'_>) -> Self {
+        Self { verdict: classify.head(response), slow: None }
+    }
+
+    /// Calls a success slow when it took longer than `threshold`.
+    #[must_use]
+    pub fn slow_after(mut self, threshold: Duration) -> Self {
+        self.slow = Some(threshold);
+        self
+    }
+
+    /// The outcome, `elapsed` after the call began.
+    pub fn end(self, classify: &dyn Classify, end: &End<'_>, elapsed: Duration) -> Outcome {
+        let outcome = match (self.verdict, end) {
+            (Verdict::Settled(outcome), _) => outcome,
+            (_, End::Failed) => Outcome::Failure,
+            (_, End::Dropped) => Outcome::Abandoned { elapsed },
+            (Verdict::Open, End::Complete(trailers)) => classify.trailers(*trailers),
+            (Verdict::Deferred(decide), End::Complete(trailers)) => decide(*trailers),
+        };
+        match self.slow {
+            Some(slow) if outcome == Outcome::Success && elapsed > slow => Outcome::Slow,
+            _ => outcome,
+        }
+    }
+}
+
+type Decide = Box<dyn FnOnce(Option<&HeaderMap>) -> Outcome + Send + Sync>;
+
+fn grpc_failed(fields: &HeaderMap) -> bool {
+    let status = fields.get("grpc-status").and_then(|status| status.to_str().ok());
+    matches!(status.map(str::trim), Some("2" | "4" | "12" | "13" | "14" | "15"))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Response;
+
+    use super::*;
+    use crate::Reason;
+
+    const ELAPSED: Duration = Duration::from_millis(30);
+
+    fn judged(response: http::response::Builder, end: End<'_>) -> Outcome {
+        let response = response.body(()).unwrap();
+        let judge = Judge::new(&ServerErrors, &ResponseHead::new(&response));
+        judge.end(&ServerErrors, &end, ELAPSED)
+    }
+
+    #[test]
+    fn the_head_and_the_end_decide_together() {
+        let mut unavailable = HeaderMap::new();
+        unavailable.insert("grpc-status", "14".parse().unwrap());
+        let mut not_found = HeaderMap::new();
+        not_found.insert("grpc-status", "5".parse().unwrap());
+        let abandoned = Outcome::Abandoned { elapsed: ELAPSED };
+        let head = Response::builder;
+        for (response, end, outcome) in [
+            (head(), End::Complete(None), Outcome::Success),
+            (head(), End::Complete(Some(&not_found)), Outcome::Success),
+            (head(), End::Complete(Some(&unavailable)), Outcome::Failure),
+            (head(), End::Failed, Outcome::Failure),
+            (head(), End::Dropped, abandoned),
+            (head().status(404), End::Complete(None), Outcome::Success),
+            (head().status(503), End::Complete(None), Outcome::Failure),
+            (head().status(500), End::Dropped, Outcome::Failure),
+            (head().header("grpc-status", "13"), End::Complete(None), Outcome::Failure),
+            (head().header("grpc-status", "0"), End::Complete(None), Outcome::Success),
+        ] {
+            let shown = format!("{response:?} {end:?}");
+            assert_eq!(judged(response, end), outcome, "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_ours_is_ignored() {
+        let refused = Response::builder().status(503).extension(Refusal::new(Reason::Overloaded));
+        assert_eq!(judged(refused, End::Complete(None)), Outcome::Ignored);
+    }
+
+    #[test]
+    fn only_a_success_is_slow() {
+        for (status, outcome) in [(200, Outcome::Slow), (500, Outcome::Failure)] {
+            let response = Response::builder().status(status).body(()).unwrap();
+            let judge = Judge::new(&ServerErrors, &ResponseHead::new(&response));
+            let judge = judge.slow_after(Duration::from_millis(29));
+            assert_eq!(judge.end(&ServerErrors, &End::Complete(None), ELAPSED), outcome);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+use std::fmt;
+
+use crate::{Key, Refusal};
+
+/// Something that a layer did, borrowed for the time of telling.
+///
+/// It carries no timestamp and no `String`: an observer that wants them makes
+/// them.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A layer answered by itself instead of calling on.
+    Refused {
+        /// Why, and when to come back.
+        refusal: &'a Refusal,
+        /// Who was refused, where the layer tells requests apart.
+        key: Option<&'a Key>,
+    },
+    /// A cache answered a request, or let it pass.
+    CacheLookup {
+        /// What it found, in the words of RFC 9211: `hit`, `miss`, `stale`, ...
+        found: &'static str,
+    },
+    /// A cache stored a response.
+    CacheStored {
+        /// What the entry counts towards the capacity, in bytes.
+        bytes: u64,
+    },
+    /// A response that could be stored was not.
+    CacheNotStored {
+        /// Why: `too large`, `broke off`, ...
+        why: &'static str,
+    },
+    /// A cache dropped what it held for a URI, because an unsafe method
+    /// succeeded there.
+    CacheInvalidated,
+}
+
+/// Is told every [`Event`], on the request path: it must be quick and must not
+/// block.
+///
+/// Layers hold it as `Option<Arc<dyn Observe>>`; without one an event costs a
+/// branch. Closures implement it.
+pub trait Observe: Send + Sync {
+    /// Sees one event.
+    fn event(&self, event: &Event<'_>);
+}
+
+impl<F> Observe for F
+where
+    F: Fn(&Event<'_>) + Send + Sync,
+{
+    fn event(&self, event: &Event<'_>) {
+        self(event);
+    }
+}
+
+impl fmt::Debug for dyn Observe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("dyn Observe")
+    }
+}

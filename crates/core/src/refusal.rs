@@ -1,0 +1,156 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, Response, StatusCode};
+
+use crate::{Problem, RequestHead};
+
+/// Why one of our layers did not call on, and when to come back.
+///
+/// It becomes a response ([`response`](Self::response)) and travels in its
+/// extensions, where the layers outside find it: a refusal is no outcome of the
+/// service, and a cache may answer stale instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    reason: Reason,
+    retry_after: Option<Duration>,
+}
+
+/// The kinds of [`Refusal`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The client's quota is used up: 429, RESOURCE_EXHAUSTED.
+    RateLimited,
+    /// The service has no capacity left: 503, UNAVAILABLE.
+    Overloaded,
+    /// The circuit to the service is open: 503, UNAVAILABLE.
+    CircuitOpen,
+    /// The request's deadline would pass, or has passed: 504, DEADLINE_EXCEEDED.
+    DeadlineExceeded,
+}
+
+/// Builds the response to a refusal in place of [`Refusal::response`].
+pub type OnRefuse = Arc<dyn Fn(&Refusal, &RequestHead<'_>) -> Response<Bytes> + Send + Sync>;
+
+impl Refusal {
+    /// Refuses without saying when to come back.
+    pub const fn new(reason: Reason) -> Self {
+        Self { reason, retry_after: None }
+    }
+
+    /// Names the earliest moment, from now, at which a retry can succeed.
+    #[must_use]
+    pub const fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// Why.
+    pub const fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// How long to wait, where it is known.
+    pub const fn wait(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// Renders the refusal for the client of `request`, as [`Problem`] does, and
+    /// puts it into the extensions.
+    ///
+    /// `Retry-After` is in seconds, rounded up and never 0; gRPC clients get
+    /// `grpc-retry-pushback-ms`.
+    pub fn response(&self, request: &RequestHead<'_>) -> Response<Bytes> {
+        let mut response = self.problem().response(request);
+        if let Some(wait) = self.retry_after {
+            let millis =
+                u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).max(1);
+            let fields = response.headers_mut();
+            match request.is_grpc() {
+                true => fields.insert("grpc-retry-pushback-ms", HeaderValue::from(millis)),
+                false => fields.insert(RETRY_AFTER, HeaderValue::from(millis.div_ceil(1_000))),
+            };
+        }
+        response.extensions_mut().insert(*self);
+        response
+    }
+
+    /// As [`response`](Self::response), by the user's function where there is one.
+    pub fn response_by(&self, by: Option<&OnRefuse>, request: &RequestHead<'_>) -> Response<Bytes> {
+        let Some(by) = by else { return self.response(request) };
+        let mut response = by(self, request);
+        response.extensions_mut().insert(*self);
+        response
+    }
+
+    const fn problem(&self) -> Problem {
+        let (status, grpc_status, title) = match self.reason {
+            Reason::RateLimited => (StatusCode::TOO_MANY_REQUESTS, 8, "quota exceeded"),
+            Reason::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, 14, "service is overloaded"),
+            Reason::CircuitOpen => (StatusCode::SERVICE_UNAVAILABLE, 14, "service is unavailable"),
+            Reason::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, 4, "deadline exceeded"),
+        };
+        Problem { status, grpc_status, title }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn refused(refusal: Refusal, media_type: &str) -> Response<Bytes> {
+        let request = Request::builder().header("content-type", media_type).body(()).unwrap();
+        refusal.response(&RequestHead::new(&request))
+    }
+
+    #[test]
+    fn each_reason_has_its_statuses() {
+        for (reason, status, grpc) in [
+            (Reason::RateLimited, 429, "8"),
+            (Reason::Overloaded, 503, "14"),
+            (Reason::CircuitOpen, 503, "14"),
+            (Reason::DeadlineExceeded, 504, "4"),
+        ] {
+            let refusal = Refusal::new(reason);
+            let response = refused(refusal, "text/plain");
+            assert_eq!(response.status(), status);
+            assert_eq!(response.extensions().get(), Some(&refusal));
+            assert!(!response.headers().contains_key("retry-after"));
+            assert_eq!(refused(refusal, "application/grpc").headers()["grpc-status"], grpc);
+        }
+    }
+
+    #[test]
+    fn retry_after_is_rounded_up_and_never_zero() {
+        for (wait, seconds, millis) in [
+            (Duration::ZERO, "1", "1"),
+            (Duration::from_nanos(1), "1", "1"),
+            (Duration::from_millis(1_000), "1", "1000"),
+            (Duration::from_micros(1_000_001), "2", "1001"),
+            (Duration::MAX, "18446744073709552", "18446744073709551615"),
+        ] {
+            let refusal = Refusal::new(Reason::RateLimited).retry_after(wait);
+            assert_eq!(refused(refusal, "").headers()["retry-after"], seconds);
+            let grpc = refused(refusal, "application/grpc");
+            assert_eq!(grpc.headers()["grpc-retry-pushback-ms"], millis);
+            assert!(!grpc.headers().contains_key("retry-after"));
+        }
+    }
+
+    #[test]
+    fn the_user_may_build_the_response() {
+        let by: OnRefuse = Arc::new(|refusal, head| {
+            Response::new(format!("{:?} {}", refusal.reason(), head.uri()).into())
+        });
+        let request = Request::get("/x").body(()).unwrap();
+        let refusal = Refusal::new(Reason::CircuitOpen);
+        let response = refusal.response_by(Some(&by), &RequestHead::new(&request));
+        assert_eq!(response.body(), "CircuitOpen /x");
+        assert_eq!(response.extensions().get(), Some(&refusal));
+    }
+}

@@ -1,0 +1,272 @@
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Buf;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Method, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use pin_project::{pin_project, pinned_drop};
+
+use crate::ResponseHead;
+
+/// Watches a body: each data frame, then the end.
+pub trait Tap<D> {
+    /// Sees a data frame on its way out.
+    fn data(&mut self, data: &D);
+
+    /// Sees the end; called exactly once, also when the body is dropped.
+    fn end(&mut self, end: End<'_>);
+}
+
+/// How a body ended.
+#[derive(Clone, Copy, Debug)]
+pub enum End<'a> {
+    /// All of it was read; with its trailers, if it had any.
+    Complete(Option<&'a HeaderMap>),
+    /// It broke off with an error.
+    Failed,
+    /// It was dropped before its end.
+    Dropped,
+}
+
+/// The number of bytes after which a response body is whole even though nobody
+/// polled it to its end.
+///
+/// hyper drops an HTTP/1 body once `Content-Length` bytes are written, and never
+/// polls one for HEAD. The number decides only what a *drop* means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected(Option<u64>);
+
+impl Expected {
+    /// None for HEAD, 1xx, 204 and 304 and for 2xx to CONNECT (RFC 9110 §6.4.1);
+    /// else `Content-Length`; else the exact size that the body itself reports.
+    pub fn of(method: &Method, response: &ResponseHead<'_>, size: &SizeHint) -> Self {
+        let status = response.status();
+        let bodiless = method == Method::HEAD
+            || status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+            || (method == Method::CONNECT && status.is_success());
+        if bodiless {
+            return Self(Some(0));
+        }
+        let length = response.headers().get(CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        Self(length.or_else(|| size.exact()))
+    }
+
+    /// Known only from the body itself, as for requests.
+    pub fn by_size(size: &SizeHint) -> Self {
+        Self(size.exact())
+    }
+
+    /// The number of bytes, where it is known.
+    pub fn bytes(self) -> Option<u64> {
+        self.0
+    }
+}
+
+/// Lets a [`Tap`] watch a body; the only way a layer does.
+///
+/// Frames, trailers, errors, `size_hint` and `is_end_stream` pass unchanged, and
+/// the body is not polled again after its end. Allocates nothing. Dropping it
+/// tells the tap at once: [`End::Complete`] when all expected bytes were read,
+/// else [`End::Dropped`].
+#[pin_project(PinnedDrop)]
+#[derive(Debug)]
+pub struct TapBody<B: Body, T: Tap<B::Data>> {
+    #[pin]
+    body: B,
+    /// Taken when the end is told.
+    tap: Option<T>,
+    expected: Expected,
+    seen: u64,
+}
+
+impl<B: Body, T: Tap<B::Data>> TapBody<B, T> {
+    /// Shows `body` to `tap`.
+    pub fn new(body: B, tap: T, expected: Expected) -> Self {
+        Self { body, tap: Some(tap), expected, seen: 0 }
+    }
+}
+
+impl<B: Body, T: Tap<B::Data>> Body for TapBody<B, T> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let this = self.project();
+        if this.tap.is_none() {
+            return Poll::Ready(None);
+        }
+        let frame = ready!(this.body.poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let (Some(data), Some(tap)) = (frame.data_ref(), this.tap.as_mut()) {
+                    *this.seen += data.remaining() as u64;
+                    tap.data(data);
+                } else if let Some(trailers) = frame.trailers_ref() {
+                    tell(this.tap, End::Complete(Some(trailers)));
+                }
+            }
+            Some(Err(_)) => tell(this.tap, End::Failed),
+            None => tell(this.tap, End::Complete(None)),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.tap.is_none() || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.tap {
+            Some(_) => self.body.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
+    }
+}
+
+#[pinned_drop]
+impl<B: Body, T: Tap<B::Data>> PinnedDrop for TapBody<B, T> {
+    fn drop(self: Pin<&mut Self>) {
+        let this = self.project();
+        let read = this.expected.0.is_some_and(|expected| *this.seen >= expected);
+        let whole = read || this.body.is_end_stream();
+        tell(this.tap, if whole { End::Complete(None) } else { End::Dropped });
+    }
+}
+
+fn tell<D, T: Tap<D>>(tap: &mut Option<T>, end: End<'_>) {
+    if let Some(mut tap) = tap.take() {
+        tap.end(end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use http::Response;
+    use http_body_util::{BodyExt, Full, StreamBody};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq)]
+    enum Seen {
+        Data(usize),
+        Complete { trailers: bool },
+        Failed,
+        Dropped,
+    }
+
+    struct Note(mpsc::UnboundedSender<Seen>);
+
+    impl Tap<Bytes> for Note {
+        fn data(&mut self, data: &Bytes) {
+            let _ = self.0.send(Seen::Data(data.len()));
+        }
+
+        fn end(&mut self, end: End<'_>) {
+            let _ = self.0.send(match end {
+                End::Complete(trailers) => Seen::Complete { trailers: trailers.is_some() },
+                End::Failed => Seen::Failed,
+                End::Dropped => Seen::Dropped,
+            });
+        }
+    }
+
+    type Item = Result<Frame<Bytes>, &'static str>;
+
+    /// Reads `polls` frames of `items`, drops the body, and tells what was seen.
+    async fn watched(items: Vec<Item>, expected: Expected, polls: usize) -> Vec<Seen> {
+        let (sender, mut seen) = mpsc::unbounded_channel();
+        let items = items.into_iter();
+        let stream = futures_util::stream::iter(items);
+        let mut body = TapBody::new(StreamBody::new(stream), Note(sender), expected);
+        for _ in 0..polls {
+            let _ = body.frame().await;
+        }
+        drop(body);
+        let mut all = Vec::new();
+        while let Some(one) = seen.recv().await {
+            all.push(one);
+        }
+        all
+    }
+
+    fn data(bytes: &'static str) -> Item {
+        Ok(Frame::data(Bytes::from_static(bytes.as_bytes())))
+    }
+
+    fn expected(method: Method, response: http::response::Builder, size: &SizeHint) -> Expected {
+        Expected::of(&method, &ResponseHead::new(&response.body(()).unwrap()), size)
+    }
+
+    const UNKNOWN: Expected = Expected(None);
+
+    #[tokio::test]
+    async fn the_end_is_told_once() {
+        let trailers = || Ok(Frame::trailers(HeaderMap::new()));
+        let complete = |trailers| Seen::Complete { trailers };
+        let two = || vec![data("ab"), data("c")];
+        for (items, expected, polls, seen) in [
+            (two(), UNKNOWN, 3, vec![Seen::Data(2), Seen::Data(1), complete(false)]),
+            (two(), UNKNOWN, 9, vec![Seen::Data(2), Seen::Data(1), complete(false)]),
+            (two(), UNKNOWN, 2, vec![Seen::Data(2), Seen::Data(1), Seen::Dropped]),
+            (two(), Expected(Some(3)), 2, vec![Seen::Data(2), Seen::Data(1), complete(false)]),
+            (two(), Expected(Some(3)), 1, vec![Seen::Data(2), Seen::Dropped]),
+            (two(), Expected(Some(0)), 0, vec![complete(false)]),
+            (vec![data("a"), trailers()], UNKNOWN, 2, vec![Seen::Data(1), complete(true)]),
+            (vec![data("a"), Err("broken")], UNKNOWN, 9, vec![Seen::Data(1), Seen::Failed]),
+        ] {
+            assert_eq!(watched(items, expected, polls).await, seen);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_known_to_be_at_its_end_is_complete_when_dropped() {
+        let (sender, mut seen) = mpsc::unbounded_channel();
+        drop(TapBody::new(Full::<Bytes>::default(), Note(sender), UNKNOWN));
+        assert_eq!(seen.recv().await, Some(Seen::Complete { trailers: false }));
+    }
+
+    #[test]
+    fn the_expected_length_is_fixed_by_the_head() {
+        let ok = Response::builder;
+        let (none, five) = (SizeHint::new(), SizeHint::with_exact(5));
+        let length = || ok().header("content-length", "7");
+        for (method, response, size, bytes) in [
+            (Method::GET, ok(), &none, None),
+            (Method::GET, ok(), &five, Some(5)),
+            (Method::GET, length(), &five, Some(7)),
+            (Method::HEAD, length(), &none, Some(0)),
+            (Method::GET, length().status(304), &none, Some(0)),
+            (Method::GET, ok().status(204), &none, Some(0)),
+            (Method::GET, ok().status(101), &none, Some(0)),
+            (Method::CONNECT, ok(), &none, Some(0)),
+            (Method::CONNECT, ok().status(407), &five, Some(5)),
+            (Method::GET, ok().header("content-length", "x"), &none, None),
+        ] {
+            assert_eq!(expected(method, response, size).bytes(), bytes);
+        }
+    }
+
+    #[tokio::test]
+    async fn size_and_frames_pass_unchanged() {
+        struct Deaf;
+        impl<D> Tap<D> for Deaf {
+            fn data(&mut self, _: &D) {}
+            fn end(&mut self, _: End<'_>) {}
+        }
+        let body = TapBody::new(Full::new(Bytes::from_static(b"abc")), Deaf, UNKNOWN);
+        assert_eq!(body.size_hint().exact(), Some(3));
+        assert!(!body.is_end_stream());
+        let read: Result<_, Infallible> = body.collect().await;
+        assert_eq!(read.unwrap().to_bytes(), "abc");
+    }
+}

@@ -1,0 +1,227 @@
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use http::Uri;
+use http::header::HOST;
+use http::uri::{Authority, Scheme};
+
+use crate::RequestHead;
+
+/// The effective target of a request: what the client asked for
+/// (RFC 9110 §7.1).
+///
+/// Keys, invalidation and logs use nothing else. axum's nested routers strip
+/// the prefix from the URI, so with the feature `axum` its `OriginalUri` comes
+/// before `uri`; the authority of the URI comes before `Host`. A server that
+/// terminates TLS says so by an [`http::uri::Scheme`] in the extensions;
+/// without it an origin-form target is `http`.
+///
+/// Two targets are equal when their authorities differ only in case, as
+/// RFC 9110 §4.2.3 has it; [`Display`](fmt::Display) writes the URI with the
+/// authority in lower case.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    scheme: &'a str,
+    authority: Option<&'a str>,
+    path: &'a str,
+    query: Option<&'a str>,
+}
+
+impl<'a> Target<'a> {
+    pub(crate) fn of(head: &RequestHead<'a>) -> Self {
+        let uri = original_uri(head);
+        let scheme = uri.scheme().or_else(|| head.extensions().get::<Scheme>());
+        Self::new(uri, scheme, || host(head))
+    }
+
+    /// The target that a URI in absolute form names by itself.
+    pub fn from_uri(uri: &'a Uri) -> Self {
+        Self::new(uri, uri.scheme(), || None)
+    }
+
+    fn new(
+        uri: &'a Uri,
+        scheme: Option<&'a Scheme>,
+        host: impl FnOnce() -> Option<&'a str>,
+    ) -> Self {
+        let scheme = scheme.map_or("http", Scheme::as_str);
+        let authority = uri.authority().map(Authority::as_str).or_else(host);
+        Self {
+            scheme,
+            authority: authority.map(|authority| without_noise(authority, scheme)),
+            path: match uri.path() {
+                "" => "/",
+                path => path,
+            },
+            query: uri.query(),
+        }
+    }
+
+    /// The scheme: `http` or `https`, mostly.
+    pub fn scheme(&self) -> &'a str {
+        self.scheme
+    }
+
+    /// Host and port, in the case the client wrote them, without user
+    /// information and without the port that the scheme implies.
+    ///
+    /// `None` when the request names no host, several, or one that is not valid.
+    pub fn authority(&self) -> Option<&'a str> {
+        self.authority
+    }
+
+    /// The path; never empty.
+    pub fn path(&self) -> &'a str {
+        self.path
+    }
+
+    /// The query, without its question mark.
+    pub fn query(&self) -> Option<&'a str> {
+        self.query
+    }
+}
+
+impl PartialEq for Target<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path
+            && self.query == other.query
+            && self.scheme.eq_ignore_ascii_case(other.scheme)
+            && match (self.authority, other.authority) {
+                (Some(mine), Some(other)) => mine.eq_ignore_ascii_case(other),
+                (None, None) => true,
+                _ => false,
+            }
+    }
+}
+
+impl Eq for Target<'_> {}
+
+impl Hash for Target<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        hash_without_case(self.scheme, state);
+        hash_without_case(self.authority.unwrap_or_default(), state);
+        self.path.hash(state);
+        self.query.hash(state);
+    }
+}
+
+impl fmt::Display for Target<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lower = |f: &mut fmt::Formatter<'_>, text: &str| {
+            text.chars().try_for_each(|c| fmt::Write::write_char(f, c.to_ascii_lowercase()))
+        };
+        lower(f, self.scheme)?;
+        f.write_str("://")?;
+        lower(f, self.authority.unwrap_or_default())?;
+        f.write_str(self.path)?;
+        match self.query {
+            Some(query) => write!(f, "?{query}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(feature = "axum")]
+fn original_uri<'a>(head: &RequestHead<'a>) -> &'a Uri {
+    match head.extensions().get::<axum::extract::OriginalUri>() {
+        Some(original) => &original.0,
+        None => head.uri(),
+    }
+}
+
+#[cfg(not(feature = "axum"))]
+fn original_uri<'a>(head: &RequestHead<'a>) -> &'a Uri {
+    head.uri()
+}
+
+/// The one valid `Host`. With two of them nobody can say which the client
+/// meant, and a server ought to have answered 400 (RFC 9110 §7.2).
+fn host<'a>(head: &RequestHead<'a>) -> Option<&'a str> {
+    let mut hosts = head.headers().get_all(HOST).iter();
+    let host = hosts.next()?.to_str().ok()?.trim_ascii();
+    let valid = |c: u8| c.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(&c);
+    (hosts.next().is_none() && !host.is_empty() && host.bytes().all(valid)).then_some(host)
+}
+
+fn without_noise<'a>(authority: &'a str, scheme: &str) -> &'a str {
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let default = match scheme {
+        "https" => ":443",
+        _ => ":80",
+    };
+    let authority = authority.strip_suffix(default).unwrap_or(authority);
+    authority.strip_suffix(':').unwrap_or(authority)
+}
+
+fn hash_without_case<H: Hasher>(text: &str, state: &mut H) {
+    let mut lower = [0; 32];
+    for chunk in text.as_bytes().chunks(lower.len()) {
+        let lower = &mut lower[..chunk.len()];
+        lower.copy_from_slice(chunk);
+        lower.make_ascii_lowercase();
+        state.write(lower);
+    }
+    state.write_u8(0xff);
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn shown(uri: &str, hosts: &[&str]) -> (String, bool) {
+        let mut request = Request::builder().uri(uri);
+        for host in hosts {
+            request = request.header("host", *host);
+        }
+        let request = request.body(()).unwrap();
+        let target = RequestHead::new(&request).target();
+        (target.to_string(), target.authority().is_some())
+    }
+
+    #[test]
+    fn the_target_is_scheme_authority_path_and_query() {
+        for (uri, hosts, target) in [
+            ("/a?b=c", &["h"][..], "http://h/a?b=c"),
+            ("/", &["H:80"], "http://h/"),
+            ("/", &["h:8080"], "http://h:8080/"),
+            ("/", &["[::1]:80"], "http://[::1]/"),
+            ("https://a.example:443?x", &["other"], "https://a.example/?x"),
+            ("http://u:p@a.example:443/", &[], "http://a.example:443/"),
+        ] {
+            assert_eq!(shown(uri, hosts), (target.to_owned(), true), "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_doubtful_host_is_none() {
+        for hosts in [&[][..], &["a", "b"], &["a", "a"], &[""], &["a b"], &["a/b"], &["a@b"]] {
+            assert!(!shown("/", hosts).1, "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn case_of_the_authority_does_not_tell_targets_apart() {
+        use std::collections::hash_map::DefaultHasher;
+        let hash = |target: &Target<'_>| {
+            let mut hasher = DefaultHasher::new();
+            target.hash(&mut hasher);
+            hasher.finish()
+        };
+        let (one, two): (Uri, Uri) =
+            ("http://ABC/x".parse().unwrap(), "http://abc/x".parse().unwrap());
+        let (one, two) = (Target::from_uri(&one), Target::from_uri(&two));
+        assert_eq!(one, two);
+        assert_eq!(hash(&one), hash(&two));
+        let three: Uri = "http://abc/X".parse().unwrap();
+        assert_ne!(two, Target::from_uri(&three));
+    }
+
+    #[test]
+    fn a_tls_server_says_so_by_an_extension() {
+        let request = Request::builder().uri("/").header("host", "h:443").extension(Scheme::HTTPS);
+        let request = request.body(()).unwrap();
+        assert_eq!(RequestHead::new(&request).target().to_string(), "https://h/");
+    }
+}

@@ -1,0 +1,193 @@
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use crate::{Clock, Route};
+
+/// One request's story: what each layer did and how long it took.
+///
+/// The outermost layer that wants it keeps the value in its future and makes it
+/// the thread's current one around `call` and each poll ([`Trace::scope`]); the
+/// layers inside write into the current one, if there is one. No allocation.
+/// Work that is spawned has none.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_edge_core::{Step, Trace};
+///
+/// let mut trace = Trace::default();
+/// trace.scope(|| Trace::with(|trace| trace.push(Step::new("cache", Duration::ZERO).note("hit"))));
+/// assert_eq!(trace.steps()[0].name, "cache");
+/// assert!(Trace::with(|_| ()).is_none());
+/// ```
+#[derive(Debug, Default)]
+pub struct Trace {
+    route: Option<Route>,
+    called: Option<Instant>,
+    steps: [Step; STEPS],
+    len: usize,
+}
+
+/// One layer's part in a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Step {
+    /// The layer, or what it did: `cache`, `queue`, `origin`.
+    pub name: &'static str,
+    /// How it went, such as `hit`; empty when there is nothing to say.
+    pub note: &'static str,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+impl Step {
+    /// A step with nothing noted.
+    pub const fn new(name: &'static str, duration: Duration) -> Self {
+        Self { name, note: "", duration }
+    }
+
+    /// Says how it went.
+    #[must_use]
+    pub const fn note(mut self, note: &'static str) -> Self {
+        self.note = note;
+        self
+    }
+}
+
+impl Trace {
+    /// Runs `f` with this trace as the thread's current one.
+    pub fn scope<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        let _restored = Swapped::new(self);
+        f()
+    }
+
+    /// As [`scope`](Self::scope) for the `call` phase: until `f` returns,
+    /// [`Trace::read`] gives `now` to all layers.
+    pub fn scope_call<R>(&mut self, now: Instant, f: impl FnOnce() -> R) -> R {
+        self.called = Some(now);
+        let result = self.scope(f);
+        self.called = None;
+        result
+    }
+
+    /// Runs `f` on the thread's current trace, if there is one.
+    pub fn with<R>(f: impl FnOnce(&mut Self) -> R) -> Option<R> {
+        CURRENT.with(|current| current.try_borrow_mut().ok()?.as_mut().map(f))
+    }
+
+    /// The time, for use in `Service::call` only: read once by the outermost
+    /// layer where a request is traced, else from `clock`.
+    pub fn read(clock: &Clock) -> Instant {
+        Self::with(|trace| trace.called).flatten().unwrap_or_else(|| clock.now())
+    }
+
+    /// Adds a step; the ninth and later ones are left out.
+    pub fn push(&mut self, step: Step) {
+        if let Some(free) = self.steps.get_mut(self.len) {
+            *free = step;
+            self.len += 1;
+        }
+    }
+
+    /// The steps, in the order in which they were added.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps[..self.len]
+    }
+
+    /// Notes the route that the request matched.
+    pub fn note_route(&mut self, route: Route) {
+        self.route = Some(route);
+    }
+
+    /// The route, if somebody inside noted it.
+    pub fn route(&self) -> Option<&Route> {
+        self.route.as_ref()
+    }
+}
+
+/// Swaps a trace with the current one, and back when dropped, so that a panic
+/// leaves no trace behind for the next request.
+struct Swapped<'a> {
+    own: &'a mut Trace,
+    previous: Option<Trace>,
+}
+
+impl<'a> Swapped<'a> {
+    fn new(own: &'a mut Trace) -> Self {
+        let previous = CURRENT.replace(Some(std::mem::take(own)));
+        Self { own, previous }
+    }
+}
+
+impl Drop for Swapped<'_> {
+    fn drop(&mut self) {
+        if let Some(own) = CURRENT.replace(self.previous.take()) {
+            *self.own = own;
+        }
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Trace>> = const { RefCell::new(None) };
+}
+
+const STEPS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    fn push(name: &'static str) {
+        Trace::with(|trace| trace.push(Step::new(name, Duration::ZERO)));
+    }
+
+    fn names(trace: &Trace) -> Vec<&str> {
+        trace.steps().iter().map(|step| step.name).collect()
+    }
+
+    #[test]
+    fn the_innermost_scope_is_written_to() {
+        let (mut outer, mut inner) = (Trace::default(), Trace::default());
+        outer.scope(|| {
+            push("a");
+            inner.scope(|| push("b"));
+            push("c");
+        });
+        push("nowhere");
+        assert_eq!(names(&outer), ["a", "c"]);
+        assert_eq!(names(&inner), ["b"]);
+    }
+
+    #[test]
+    fn a_panic_leaves_no_trace_behind() {
+        let mut trace = Trace::default();
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            trace.scope(|| {
+                push("a");
+                panic!("on purpose");
+            })
+        }));
+        assert!(panicked.is_err());
+        assert!(Trace::with(|_| ()).is_none());
+        assert_eq!(names(&trace), ["a"]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out() {
+        let mut trace = Trace::default();
+        trace.scope(|| (0..20).for_each(|_| push("a")));
+        assert_eq!(trace.steps().len(), STEPS);
+    }
+
+    #[test]
+    fn a_read_is_shared_in_the_call_phase_only() {
+        let clock = Clock::system();
+        let now = clock.now();
+        let mut trace = Trace::default();
+        let shared = trace.scope_call(now, || Trace::read(&clock));
+        assert_eq!(shared, now);
+        let later = trace.scope(|| Trace::read(&clock));
+        assert_ne!(later, now);
+    }
+}
