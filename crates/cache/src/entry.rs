@@ -1,0 +1,162 @@
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{AGE, CACHE_STATUS, CONTENT_LENGTH};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use tower_edge_core::ReplyBody;
+
+use crate::age::age_value;
+use crate::policy::{Kept, Selection, not_modified, not_modified_fields};
+use crate::status::Status;
+
+/// A stored response, with all that decides about its reuse.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) status: StatusCode,
+    /// As [`stored_fields`](crate::policy::stored_fields) has them.
+    pub(crate) fields: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) trailers: Option<HeaderMap>,
+    pub(crate) selection: Selection,
+    pub(crate) kept: Kept,
+}
+
+impl Entry {
+    /// Makes an entry whose memory belongs to it alone, whatever buffers of the
+    /// connection the response came in.
+    pub(crate) fn new(
+        status: StatusCode,
+        fields: &HeaderMap,
+        body: Vec<u8>,
+        trailers: Option<HeaderMap>,
+        selection: Selection,
+        kept: Kept,
+    ) -> Self {
+        let mut entry = Self {
+            status,
+            fields: prepared(fields),
+            body: body.into_boxed_slice().into(),
+            trailers: trailers.as_ref().map(compacted),
+            selection,
+            kept,
+        };
+        if entry.trailers.is_none() && status != StatusCode::NO_CONTENT {
+            entry.fields.insert(CONTENT_LENGTH, HeaderValue::from(entry.body.len()));
+        }
+        entry
+    }
+
+    /// The same response after a validation.
+    pub(crate) fn freshened(&self, fields: &HeaderMap, selection: Selection, kept: Kept) -> Self {
+        Self {
+            status: self.status,
+            fields: prepared(fields),
+            body: self.body.clone(),
+            trailers: self.trailers.clone(),
+            selection,
+            kept,
+        }
+    }
+
+    /// The fields as they came, to be updated (RFC 9111 §3.2).
+    pub(crate) fn received(&self) -> HeaderMap {
+        let mut fields = self.fields.clone();
+        fields.remove(AGE);
+        if fields.get(CACHE_STATUS).is_some_and(HeaderValue::is_empty) {
+            fields.remove(CACHE_STATUS);
+        }
+        fields
+    }
+
+    /// What it takes of memory, in bytes, all told.
+    pub(crate) fn weight(&self) -> usize {
+        let fields = |fields: &HeaderMap| -> usize {
+            let text = fields.iter().map(|(name, value)| name.as_str().len() + value.len());
+            // A slot and an index for each name that fits, used or not.
+            text.sum::<usize>() + fields.capacity() * FIELD
+        };
+        let trailers = self.trailers.as_ref().map_or(0, fields);
+        size_of::<Self>()
+            + fields(&self.fields)
+            + self.body.len()
+            + trailers
+            + self.selection.weight()
+    }
+
+    /// The answer to a request with these fields: the stored response, or 304 if
+    /// the client has it already (RFC 9111 §4.3.2).
+    pub(crate) fn answer<B>(
+        &self,
+        request: &HeaderMap,
+        head_only: bool,
+        age: Duration,
+        status: Status,
+    ) -> Response<ReplyBody<B>> {
+        let mut response = Response::new(ReplyBody::empty());
+        if self.status.is_success() && not_modified(request, &self.fields) {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.headers_mut() = not_modified_fields(&self.fields);
+        } else {
+            *response.status_mut() = self.status;
+            *response.headers_mut() = self.fields.clone();
+            if !head_only {
+                *response.body_mut() = self.reply();
+            }
+        }
+        response.headers_mut().insert(AGE, age_value(age));
+        status.add_to(response.headers_mut());
+        response
+    }
+
+    fn reply<B>(&self) -> ReplyBody<B> {
+        match &self.trailers {
+            None => ReplyBody::bytes(self.body.clone()),
+            Some(trailers) => ReplyBody::with_trailers(self.body.clone(), trailers.clone()),
+        }
+    }
+}
+
+/// Compacted fields with slots for those that each answer gets anew: a map that
+/// is cloned has no room for more.
+fn prepared(fields: &HeaderMap) -> HeaderMap {
+    let mut fields = compacted(fields);
+    fields.insert(AGE, HeaderValue::from_static(""));
+    fields.entry(CACHE_STATUS).or_insert(HeaderValue::from_static(""));
+    fields
+}
+
+/// Copies fields so that their values share one buffer made for them.
+fn compacted(fields: &HeaderMap) -> HeaderMap {
+    let mut buffer = BytesMut::with_capacity(fields.values().map(HeaderValue::len).sum());
+    fields.values().for_each(|value| buffer.extend_from_slice(value.as_bytes()));
+    let mut buffer = buffer.freeze();
+    let mut compacted = HeaderMap::with_capacity(fields.len() + ADDED);
+    for (name, value) in fields {
+        let bytes = buffer.split_to(value.len());
+        // The bytes were a value before, so they are one now.
+        if let Ok(mut copy) = HeaderValue::from_maybe_shared(bytes) {
+            copy.set_sensitive(value.is_sensitive());
+            compacted.append(name, copy);
+        }
+    }
+    compacted
+}
+
+/// `Age`, `Cache-Status` and `Content-Length`.
+const ADDED: usize = 3;
+
+/// What a field takes in a `HeaderMap` beside its text.
+const FIELD: usize = size_of::<http::HeaderName>() + size_of::<HeaderValue>() + 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compacted_fields_are_the_same_fields() {
+        let fields = [("a", "1"), ("b", ""), ("a", "2"), ("date", "x")];
+        let fields = fields.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        let fields = HeaderMap::from_iter(fields);
+        assert_eq!(compacted(&fields), fields);
+    }
+}

@@ -1,0 +1,55 @@
+//! A shared HTTP cache (RFC 9111) as a tower layer.
+//!
+//! [`CacheLayer`] answers GET and HEAD from memory while a stored response is
+//! fresh, revalidates it when it is not, and obeys the origin: nothing is stored
+//! or reused that RFC 9111 forbids a shared cache. Bodies stream through; what
+//! may be stored is copied on its way.
+//!
+//! ```
+//! use tower_edge_cache::CacheLayer;
+//!
+//! let layer = CacheLayer::new(256 << 20).max_entry(8 << 20);
+//! let handle = layer.handle();
+//! assert_eq!(handle.stats().hits, 0);
+//! ```
+//!
+//! # What it does
+//!
+//! - **Stores** complete responses to GET that are explicitly fresh, or that
+//!   RFC 9111 §4.2.2 lets a cache guess about, or that can be validated.
+//! - **Keys** them by the effective target (scheme, authority, path, query) and
+//!   by the request fields that `Vary` nominates.
+//! - **Revalidates** stale ones with `If-None-Match` and `If-Modified-Since`,
+//!   and answers the conditions of clients with 304.
+//! - **Invalidates** the target of an unsafe method that succeeded.
+//! - **Says** what it did: `Age`, and `Cache-Status` (RFC 9211) as `tower-edge`.
+//!
+//! # What it does not
+//!
+//! - Responses with `Set-Cookie` are never stored, though RFC 9111 would permit
+//!   it: they are meant for one user.
+//! - Requests with `Range`, `If-Range`, `If-Match`, `If-Unmodified-Since` or
+//!   `Upgrade` are passed on.
+//! - Concurrent misses of one URI each go upstream, and stale responses are not
+//!   served when the origin fails.
+//! - A client that leaves before it has the whole body leaves nothing stored.
+
+mod age;
+mod body;
+mod entry;
+mod fill;
+mod flight;
+mod future;
+mod handle;
+mod layer;
+mod policy;
+mod service;
+mod shared;
+mod status;
+mod store;
+
+pub use body::CacheBody;
+pub use future::ResponseFuture;
+pub use handle::{CacheHandle, CacheStats};
+pub use layer::CacheLayer;
+pub use service::CacheService;

@@ -1,0 +1,118 @@
+use http::header::{DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::freshness::date;
+
+/// Whether the conditions of a request make it 304, given the fields of the
+/// response it would get (RFC 9110 §13.2.2, RFC 9111 §4.3.2).
+pub(crate) fn not_modified(request: &HeaderMap, response: &HeaderMap) -> bool {
+    if request.contains_key(IF_NONE_MATCH) {
+        return none_match_fails(request, response);
+    }
+    let Some(since) = date(request, IF_MODIFIED_SINCE) else { return false };
+    let modified = match response.contains_key(LAST_MODIFIED) {
+        true => date(response, LAST_MODIFIED),
+        false => date(response, DATE),
+    };
+    modified.is_some_and(|modified| modified <= since)
+}
+
+/// Makes a request conditional on what is stored, in place of the client's own
+/// conditions (RFC 9111 §4.3.1); `false`, and nothing changed, if the stored
+/// response has no validator.
+pub(crate) fn validate(request: &mut HeaderMap, stored: &HeaderMap) -> bool {
+    const CONDITIONS: [(HeaderName, HeaderName); 2] =
+        [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)];
+    if !CONDITIONS.iter().any(|(validator, _)| stored.contains_key(validator)) {
+        return false;
+    }
+    for (validator, condition) in CONDITIONS {
+        match stored.get(validator) {
+            Some(value) => drop(request.insert(condition, value.clone())),
+            None => drop(request.remove(condition)),
+        }
+    }
+    true
+}
+
+/// Whether `If-None-Match` names the response: weak comparison, `*` for any
+/// (RFC 9110 §13.1.2).
+fn none_match_fails(request: &HeaderMap, response: &HeaderMap) -> bool {
+    let stored = response.get(ETAG).map(opaque);
+    let mut lines = request.get_all(IF_NONE_MATCH).iter();
+    lines.any(|line| {
+        let line = line.as_bytes();
+        line.trim_ascii() == b"*"
+            || stored.is_some_and(|stored| tags(line).any(|tag| tag == stored))
+    })
+}
+
+/// An entity tag without its weakness (RFC 9110 §8.8.3.2).
+fn opaque(etag: &HeaderValue) -> &[u8] {
+    let etag = etag.as_bytes().trim_ascii();
+    etag.strip_prefix(b"W/").unwrap_or(etag)
+}
+
+/// The opaque tags of a list, quotes included; a comma may stand inside them.
+fn tags(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        let start = rest.iter().position(|&c| c == b'"')?;
+        let end = start + 1 + rest[start + 1..].iter().position(|&c| c == b'"')?;
+        let tag = &rest[start..=end];
+        rest = &rest[end + 1..];
+        Some(tag)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    const EARLIER: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
+    const THEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const LATER: &str = "Sunday, 06-Nov-94 08:49:38 GMT";
+
+    #[test]
+    fn conditions_are_evaluated_in_their_order() {
+        let etag = ("etag", "\"a,b\"");
+        let modified = ("last-modified", THEN);
+        for (request, response, fails) in [
+            (&[("if-none-match", "\"x\", \"a,b\"")][..], &[etag][..], true),
+            (&[("if-none-match", "W/\"a,b\"")], &[etag], true),
+            (&[("if-none-match", "\"a,b\"")], &[("etag", "W/\"a,b\"")], true),
+            (&[("if-none-match", "\"x\""), ("if-none-match", "\"a,b\"")], &[etag], true),
+            (&[("if-none-match", "\"a\", \"b\"")], &[etag], false),
+            (&[("if-none-match", " * ")], &[], true),
+            (&[("if-none-match", "\"*\"")], &[etag], false),
+            (&[("if-none-match", "\"a")], &[etag], false),
+            (&[("if-none-match", "\"x\""), ("if-modified-since", LATER)], &[etag, modified], false),
+            (&[("if-modified-since", LATER)], &[modified], true),
+            (&[("if-modified-since", THEN)], &[modified], true),
+            (&[("if-modified-since", EARLIER)], &[modified], false),
+            (&[("if-modified-since", "yesterday")], &[modified], false),
+            (&[("if-modified-since", THEN)], &[("date", THEN)], true),
+            (&[("if-modified-since", THEN)], &[("date", THEN), ("last-modified", "x")], false),
+            (&[], &[etag, modified], false),
+        ] {
+            assert_eq!(not_modified(&map(request), &map(response)), fails, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn a_validation_asks_for_what_is_stored_only() {
+        let mut request = map(&[("if-none-match", "\"client\""), ("accept", "x")]);
+        assert!(validate(&mut request, &map(&[("etag", "\"a\""), ("last-modified", THEN)])));
+        let asked = [("accept", "x"), ("if-none-match", "\"a\""), ("if-modified-since", THEN)];
+        assert_eq!(request, map(&asked));
+        assert!(validate(&mut request, &map(&[("last-modified", THEN)])));
+        assert_eq!(request, map(&[("accept", "x"), ("if-modified-since", THEN)]));
+        let unchanged = request.clone();
+        assert!(!validate(&mut request, &map(&[])));
+        assert_eq!(request, unchanged);
+    }
+}

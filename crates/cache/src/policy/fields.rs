@@ -1,0 +1,142 @@
+use std::time::SystemTime;
+
+use http::header::{
+    AGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION,
+    CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// The fields of a response as they are stored (RFC 9111 §3.1).
+///
+/// What belongs to the connection or to a proxy's credentials is removed. A
+/// response without `Date` gets the time at which it arrived (RFC 9110 §6.6.1).
+pub(crate) fn stored_fields(response: &HeaderMap, responded: SystemTime) -> HeaderMap {
+    let mut fields = HeaderMap::with_capacity(response.len() + 3);
+    let kept = response.iter().filter(|(name, _)| is_stored(name, response));
+    fields.extend(kept.map(|(name, value)| (name.clone(), value.clone())));
+    if !fields.contains_key(DATE)
+        && let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(responded))
+    {
+        fields.insert(DATE, date);
+    }
+    fields
+}
+
+/// The stored fields, updated from a 304 (RFC 9111 §3.2).
+///
+/// `Content-Encoding`, `Content-Type` and `Content-Range` say how the stored
+/// bytes are to be read: like `Content-Length` they stay as they are.
+pub(crate) fn updated_fields(
+    stored: &HeaderMap,
+    update: &HeaderMap,
+    responded: SystemTime,
+) -> HeaderMap {
+    const BOUND: [HeaderName; 4] = [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE, CONTENT_RANGE];
+    let mut fields = stored.clone();
+    fields.remove(AGE);
+    let update = stored_fields(update, responded);
+    let names = update.keys().filter(|name| !BOUND.contains(name));
+    for name in names {
+        fields.remove(name);
+        fields.extend(update.get_all(name).iter().map(|value| (name.clone(), value.clone())));
+    }
+    fields
+}
+
+/// The fields of a 304 made from a stored response (RFC 9110 §15.4.5).
+pub(crate) fn not_modified_fields(stored: &HeaderMap) -> HeaderMap {
+    let mut fields = HeaderMap::with_capacity(8);
+    for name in [CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, VARY] {
+        fields.extend(stored.get_all(&name).iter().map(|value| (name.clone(), value.clone())));
+    }
+    if !fields.contains_key(ETAG)
+        && let Some(modified) = stored.get(LAST_MODIFIED)
+    {
+        fields.insert(LAST_MODIFIED, modified.clone());
+    }
+    fields
+}
+
+fn is_stored(name: &HeaderName, response: &HeaderMap) -> bool {
+    const NEVER: [HeaderName; 7] = [
+        CONNECTION,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TE,
+        TRAILER,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ];
+    const NEVER_EITHER: [&str; 3] = ["keep-alive", "proxy-connection", "proxy-authentication-info"];
+    let named = || {
+        let lines = response.get_all(CONNECTION).iter().map(|line| line.as_bytes());
+        let mut options = lines.flat_map(|line| line.split(|&c| c == b','));
+        options.any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
+    };
+    !NEVER.contains(name) && !NEVER_EITHER.contains(&name.as_str()) && !named()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    const DATED: (&str, &str) = ("date", "Thu, 01 Jan 1970 00:00:00 GMT");
+
+    #[test]
+    fn what_belongs_to_a_connection_is_not_stored() {
+        let response = map(&[
+            ("connection", "close, X-Hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "timeout=5"),
+            ("transfer-encoding", "chunked"),
+            ("proxy-authentication-info", "x"),
+            ("x-unknown", "1"),
+            ("link", "<a>"),
+            ("link", "<b>"),
+        ]);
+        let stored = map(&[("x-unknown", "1"), ("link", "<a>"), ("link", "<b>"), DATED]);
+        assert_eq!(stored_fields(&response, SystemTime::UNIX_EPOCH), stored);
+    }
+
+    #[test]
+    fn a_304_replaces_all_fields_but_those_that_describe_the_bytes() {
+        let stored = map(&[
+            ("age", "7"),
+            ("etag", "\"a\""),
+            ("content-type", "a/b"),
+            ("link", "<a>"),
+            ("x", "1"),
+        ]);
+        let update = map(&[
+            ("content-type", "c/d"),
+            ("content-length", "0"),
+            ("link", "<b>"),
+            ("link", "<c>"),
+            ("connection", "y"),
+            ("y", "1"),
+        ]);
+        let expected = map(&[
+            ("etag", "\"a\""),
+            ("content-type", "a/b"),
+            ("link", "<b>"),
+            ("link", "<c>"),
+            ("x", "1"),
+            DATED,
+        ]);
+        assert_eq!(updated_fields(&stored, &update, SystemTime::UNIX_EPOCH), expected);
+    }
+
+    #[test]
+    fn a_304_has_the_fields_that_a_cache_needs() {
+        let modified = ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT");
+        let stored =
+            map(&[("etag", "\"a\""), ("content-type", "a/b"), modified, DATED, ("vary", "x")]);
+        assert_eq!(not_modified_fields(&stored), map(&[("etag", "\"a\""), DATED, ("vary", "x")]));
+        assert_eq!(not_modified_fields(&map(&[modified, ("x", "y")])), map(&[modified]));
+    }
+}

@@ -1,0 +1,182 @@
+use std::time::{Duration, Instant, SystemTime};
+
+use http::header::{AGE, DATE, EXPIRES, LAST_MODIFIED};
+use http::{HeaderMap, HeaderName, StatusCode};
+
+use super::ResponseDirectives;
+
+/// When a response was asked for and when its head arrived.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exchange {
+    pub(crate) requested: Instant,
+    pub(crate) responded: Instant,
+    /// The wall clock at `responded`.
+    pub(crate) wall: SystemTime,
+}
+
+/// How long a response is fresh, and how old it is (RFC 9111 §4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Freshness {
+    lifetime: Duration,
+    initial_age: Duration,
+    responded: Instant,
+}
+
+impl Freshness {
+    pub(crate) fn of(
+        status: StatusCode,
+        headers: &HeaderMap,
+        directives: &ResponseDirectives,
+        exchange: &Exchange,
+    ) -> Self {
+        Self {
+            lifetime: lifetime(status, headers, directives, exchange.wall),
+            initial_age: initial_age(headers, exchange),
+            responded: exchange.responded,
+        }
+    }
+
+    /// `current_age` (§4.2.3).
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        self.initial_age + now.saturating_duration_since(self.responded)
+    }
+
+    pub(crate) fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    /// Whether this response arrived after the other one.
+    pub(crate) fn is_later(&self, other: &Self) -> bool {
+        self.responded > other.responded
+    }
+}
+
+/// Whether a status may be reused without explicit freshness (RFC 9110 §15.1).
+pub(super) fn is_heuristically_cacheable(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
+}
+
+/// `freshness_lifetime` (§4.2.1), else a heuristic one (§4.2.2).
+fn lifetime(
+    status: StatusCode,
+    headers: &HeaderMap,
+    directives: &ResponseDirectives,
+    wall: SystemTime,
+) -> Duration {
+    let between = |later: SystemTime, earlier| later.duration_since(earlier).unwrap_or_default();
+    let generated = date(headers, DATE).unwrap_or(wall);
+    if let Some(explicit) = directives.s_maxage.or(directives.max_age) {
+        return explicit;
+    }
+    if headers.contains_key(EXPIRES) {
+        // §5.3: what is no date, such as 0, has expired.
+        return date(headers, EXPIRES)
+            .map_or(Duration::ZERO, |expires| between(expires, generated));
+    }
+    match date(headers, LAST_MODIFIED) {
+        Some(modified) if directives.public || is_heuristically_cacheable(status) => {
+            (between(generated, modified) / 10).min(LONGEST_HEURISTIC)
+        }
+        _ => Duration::ZERO,
+    }
+}
+
+/// `corrected_initial_age` (§4.2.3).
+fn initial_age(headers: &HeaderMap, exchange: &Exchange) -> Duration {
+    let generated = date(headers, DATE).unwrap_or(exchange.wall);
+    let apparent = exchange.wall.duration_since(generated).unwrap_or_default();
+    let delay = exchange.responded.saturating_duration_since(exchange.requested);
+    apparent.max(age_value(headers) + delay)
+}
+
+/// `Age`: the first member of the first line; what is no number is ignored (§5.1).
+fn age_value(headers: &HeaderMap) -> Duration {
+    let first = headers.get(AGE).and_then(|age| age.to_str().ok()?.split(',').next());
+    let seconds = first.and_then(|age| age.trim().parse::<u32>().ok());
+    Duration::from_secs(seconds.unwrap_or(0).into())
+}
+
+/// The only value of a date field, in any of the three forms (RFC 9110 §5.6.7).
+pub(super) fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok()?;
+    let date = httpdate::parse_http_date(value.trim()).ok()?;
+    values.next().is_none().then_some(date)
+}
+
+/// A guess is good for a day at most.
+const LONGEST_HEURISTIC: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "an instant to count from")]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(784_111_777);
+
+    fn freshness(status: u16, fields: &[(&str, &str)], delay: u64) -> (u64, u64) {
+        let fields =
+            fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        let headers: HeaderMap = fields.collect();
+        let requested = Instant::now();
+        let exchange = Exchange {
+            requested,
+            responded: requested + Duration::from_secs(delay),
+            wall: SystemTime::UNIX_EPOCH + NOW,
+        };
+        let directives = ResponseDirectives::of(&headers);
+        let status = StatusCode::from_u16(status).unwrap();
+        let found = Freshness::of(status, &headers, &directives, &exchange);
+        (found.lifetime().as_secs(), found.age(exchange.responded).as_secs())
+    }
+
+    /// `NOW` as a date, and dates around it.
+    const DATE_NOW: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const DATE_NEXT_MINUTE: &str = "Sun, 06 Nov 1994 08:50:37 GMT";
+    const DATE_LAST_MINUTE: &str = "Sun, 06 Nov 1994 08:48:37 GMT";
+    const DATE_LAST_HOUR: &str = "Sun, 06 Nov 1994 07:49:37 GMT";
+    const DATE_LAST_YEAR: &str = "Sat, 06 Nov 1993 08:49:37 GMT";
+
+    #[test]
+    fn the_lifetime_is_the_strongest_statement() {
+        for (status, fields, seconds) in [
+            (
+                200,
+                &[("cache-control", "max-age=5, s-maxage=7"), ("expires", DATE_NEXT_MINUTE)][..],
+                7,
+            ),
+            (200, &[("cache-control", "max-age=5"), ("expires", DATE_NEXT_MINUTE)], 5),
+            (200, &[("expires", DATE_NEXT_MINUTE), ("date", DATE_LAST_MINUTE)], 120),
+            (200, &[("expires", "Sunday, 06-Nov-94 08:50:37 GMT")], 60),
+            (200, &[("expires", "Sun Nov  6 08:50:37 1994")], 60),
+            (200, &[("expires", "0")], 0),
+            (200, &[("expires", DATE_NEXT_MINUTE), ("expires", DATE_NEXT_MINUTE)], 0),
+            (200, &[("expires", "0"), ("last-modified", DATE_LAST_HOUR)], 0),
+            (200, &[("last-modified", DATE_LAST_HOUR)], 360),
+            (200, &[("last-modified", DATE_LAST_YEAR)], 86_400),
+            (200, &[("last-modified", DATE_NEXT_MINUTE)], 0),
+            (500, &[("last-modified", DATE_LAST_HOUR)], 0),
+            (500, &[("last-modified", DATE_LAST_HOUR), ("cache-control", "public")], 360),
+            (500, &[("cache-control", "max-age=5")], 5),
+            (200, &[], 0),
+        ] {
+            assert_eq!(freshness(status, fields, 0).0, seconds, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn the_age_is_the_larger_of_both_ways() {
+        for (fields, delay, seconds) in [
+            (&[][..], 0, 0),
+            (&[("age", "30")], 2, 32),
+            (&[("age", "30"), ("date", DATE_LAST_MINUTE)], 2, 60),
+            (&[("age", "70"), ("date", DATE_LAST_MINUTE)], 2, 72),
+            (&[("date", DATE_NEXT_MINUTE)], 2, 2),
+            (&[("age", "-3")], 0, 0),
+            (&[("age", "3, 9")], 0, 3),
+            (&[("date", DATE_NOW), ("age", "x")], 0, 0),
+        ] {
+            assert_eq!(freshness(200, fields, delay).1, seconds, "{fields:?}");
+        }
+    }
+}

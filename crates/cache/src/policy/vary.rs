@@ -1,0 +1,95 @@
+use http::header::VARY;
+use http::{HeaderMap, HeaderName};
+
+/// The fields of a request that selected a response, with their values
+/// (RFC 9111 §4.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Selection(Box<[(HeaderName, Value)]>);
+
+/// All lines of a field as one; `None` where the request had none.
+type Value = Option<Box<[u8]>>;
+
+impl Selection {
+    /// Notes what the `Vary` of a response nominates; `None` if it cannot be
+    /// read, so that the response cannot be selected by anything.
+    pub(crate) fn of(request: &HeaderMap, response: &HeaderMap) -> Option<Self> {
+        let lines = response.get_all(VARY).iter().map(|line| line.as_bytes());
+        let names = lines.flat_map(|line| line.split(|&c| c == b',')).map(<[u8]>::trim_ascii);
+        let names = names.filter(|name| !name.is_empty()).map(HeaderName::from_bytes);
+        let mut names = names.collect::<Result<Vec<_>, _>>().ok()?;
+        names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        names.dedup();
+        let value = |name: HeaderName| {
+            let present = request.contains_key(&name);
+            let value = present.then(|| combined(request, &name).collect());
+            (name, value)
+        };
+        Some(Self(names.into_iter().map(value).collect()))
+    }
+
+    /// Whether `request` selects the same response.
+    pub(crate) fn matches(&self, request: &HeaderMap) -> bool {
+        self.0.iter().all(|(name, noted)| match noted {
+            Some(noted) => {
+                request.contains_key(name) && combined(request, name).eq(noted.iter().copied())
+            }
+            None => !request.contains_key(name),
+        })
+    }
+
+    /// What it takes of memory, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        let values = self.0.iter().map(|(name, value)| {
+            name.as_str().len() + value.as_ref().map_or(0, |value| value.len()) + size_of_val(name)
+        });
+        values.sum()
+    }
+}
+
+/// All lines of a field as one value (RFC 9110 §5.3).
+fn combined(headers: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = u8> {
+    let lines = headers.get_all(name).iter().map(|line| line.as_bytes().trim_ascii());
+    lines.enumerate().flat_map(|(at, line)| {
+        let separator: &[u8] = if at == 0 { b"" } else { b", " };
+        separator.iter().chain(line).copied()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_request_selects_what_its_nominated_fields_match() {
+        const NOTED: &[(&str, &str)] = &[("accept", "a"), ("accept", "b"), ("x", "1")];
+        for (vary, request, matches) in [
+            ("accept", &[("accept", "a, b")][..], true),
+            ("Accept , ,", &[("accept", " a"), ("accept", "b ")], true),
+            ("accept", &[("accept", "b, a")], false),
+            ("accept", &[], false),
+            ("y", &[], true),
+            ("y", &[("y", "")], false),
+            ("", &[], true),
+            ("accept, x", &[("accept", "a, b"), ("x", "1")], true),
+            ("accept, x", &[("accept", "a, b"), ("x", "2")], false),
+        ] {
+            let selection = Selection::of(&map(NOTED), &map(&[("vary", vary)])).unwrap();
+            assert_eq!(selection.matches(&map(request)), matches, "{vary} {request:?}");
+        }
+    }
+
+    #[test]
+    fn order_and_case_of_names_do_not_matter() {
+        let noted = |vary| Selection::of(&map(&[("a", "1")]), &map(&[("vary", vary)]));
+        assert_eq!(noted("a, B"), noted("b,A, a"));
+    }
+
+    #[test]
+    fn a_name_that_is_none_selects_nothing() {
+        assert_eq!(Selection::of(&map(&[]), &map(&[("vary", "a b")])), None);
+    }
+}

@@ -1,0 +1,54 @@
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tower::util::Oneshot;
+use tower_edge_core::RequestHead;
+use tower_service::Service;
+
+use crate::body::CacheBody;
+use crate::future::ResponseFuture;
+use crate::shared::{Decision, Shared};
+
+/// The service that [`CacheLayer`](crate::CacheLayer) makes.
+///
+/// It is always ready: a hit needs nothing of the inner service, so it does not
+/// wait for it. A request that goes upstream waits for a clone of its own.
+#[derive(Clone, Debug)]
+pub struct CacheService<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<S> CacheService<S> {
+    pub(crate) fn new(inner: S, shared: Arc<Shared>) -> Self {
+        Self { inner, shared }
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for CacheService<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    ResBody: Body<Data = Bytes>,
+{
+    type Response = Response<CacheBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Request<ReqBody>, ResBody>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        match self.shared.decide(&RequestHead::new(&request)) {
+            Decision::Answer(response) => ResponseFuture::answer(response),
+            Decision::Forward(mut flight) => {
+                flight.prepare(request.headers_mut());
+                let call = Oneshot::new(self.inner.clone(), request);
+                ResponseFuture::forward(call, flight, self.shared.clone())
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+use std::fmt;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::{HeaderMap, Uri};
+use moka::Equivalent;
+use moka::ops::compute::Op;
+use moka::sync::Cache;
+use tower_edge_core::Target;
+
+use crate::entry::Entry;
+
+/// The stored responses, bounded by the memory they take.
+///
+/// moka decides who stays (TinyLFU). Its expiry is not used: freshness is the
+/// policy's business, and a stale response is still worth validating.
+pub(crate) struct Store {
+    resources: Cache<ResourceKey, Variants>,
+    epochs: Box<[AtomicU64]>,
+    seed: RandomState,
+}
+
+/// The responses of one resource, those that came last first.
+pub(crate) type Variants = Arc<[Arc<Entry>]>;
+
+/// The target of stored responses, with memory of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ResourceKey(Uri);
+
+/// The right to store what was asked for at this moment; an invalidation since
+/// takes it away.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
+    slot: usize,
+    epoch: u64,
+}
+
+impl Store {
+    pub(crate) fn new(capacity: u64) -> Self {
+        let weigh = |key: &ResourceKey, variants: &Variants| {
+            let weight = key.weight() + variants.iter().map(|entry| entry.weight()).sum::<usize>();
+            u32::try_from(weight).unwrap_or(u32::MAX)
+        };
+        Self {
+            resources: Cache::builder().max_capacity(capacity).weigher(weigh).build(),
+            epochs: (0..EPOCHS).map(|_| AtomicU64::new(0)).collect(),
+            seed: RandomState::new(),
+        }
+    }
+
+    pub(crate) fn get(&self, target: &Target<'_>) -> Option<Variants> {
+        self.resources.get(target)
+    }
+
+    /// To be drawn before the request goes upstream.
+    pub(crate) fn ticket(&self, key: &ResourceKey) -> Ticket {
+        let slot = self.slot(key);
+        Ticket { slot, epoch: self.epochs[slot].load(Ordering::SeqCst) }
+    }
+
+    /// Stores a response in place of those that the same requests select.
+    ///
+    /// Does nothing when the resource was invalidated since the ticket was
+    /// drawn, or when a later response is there.
+    pub(crate) fn insert(&self, key: &ResourceKey, ticket: Ticket, entry: Arc<Entry>) {
+        let holds = || self.epochs[ticket.slot].load(Ordering::SeqCst) == ticket.epoch;
+        if !holds() {
+            return;
+        }
+        self.resources.entry_by_ref(key).and_compute_with(|stored| {
+            let others = stored.map(moka::Entry::into_value).unwrap_or_default();
+            let same = |other: &&Arc<Entry>| other.selection == entry.selection;
+            let later = |other: &Arc<Entry>| other.kept.freshness.is_later(&entry.kept.freshness);
+            if others.iter().find(same).is_some_and(later) {
+                return Op::Nop;
+            }
+            let others = others.iter().filter(|other| !same(other)).take(MOST_VARIANTS - 1);
+            Op::Put(std::iter::once(&entry).chain(others).cloned().collect())
+        });
+        // An invalidation counts first and removes then: one that came between
+        // the look above and the insertion is seen here.
+        if !holds() {
+            self.resources.invalidate(key);
+        }
+    }
+
+    /// Removes what is stored for a resource, and what is on its way there.
+    pub(crate) fn invalidate(&self, key: &ResourceKey) -> bool {
+        self.epochs[self.slot(key)].fetch_add(1, Ordering::SeqCst);
+        self.resources.remove(key).is_some()
+    }
+
+    /// Removes everything.
+    pub(crate) fn clear(&self) {
+        for epoch in &self.epochs {
+            epoch.fetch_add(1, Ordering::SeqCst);
+        }
+        self.resources.invalidate_all();
+    }
+
+    /// The number of resources and the bytes they take, after upkeep is done.
+    pub(crate) fn size(&self) -> (u64, u64) {
+        self.resources.run_pending_tasks();
+        (self.resources.entry_count(), self.resources.weighted_size())
+    }
+
+    fn slot(&self, key: &ResourceKey) -> usize {
+        self.seed.hash_one(key) as usize % EPOCHS
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+impl ResourceKey {
+    /// The key of a target; none if nobody knows its authority, or if it is too
+    /// long for a URI.
+    pub(crate) fn of(target: &Target<'_>) -> Option<Self> {
+        target.authority()?;
+        target.to_string().try_into().ok().map(Self)
+    }
+
+    fn target(&self) -> Target<'_> {
+        Target::from_uri(&self.0)
+    }
+
+    fn weight(&self) -> usize {
+        let target = self.target();
+        let text = target.path().len() + target.query().map_or(0, str::len);
+        size_of::<Self>() + text + target.authority().map_or(0, str::len) + RESOURCE
+    }
+}
+
+impl Hash for ResourceKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.target().hash(state);
+    }
+}
+
+impl Equivalent<ResourceKey> for Target<'_> {
+    fn equivalent(&self, key: &ResourceKey) -> bool {
+        *self == key.target()
+    }
+}
+
+/// The newest response that a request selects (RFC 9111 §4.1).
+pub(crate) fn selected<'a>(variants: &'a Variants, request: &HeaderMap) -> Option<&'a Arc<Entry>> {
+    variants.iter().find(|entry| entry.selection.matches(request))
+}
+
+/// Invalidations of different resources rarely share one of these; when they do,
+/// a response is not stored that could have been.
+const EPOCHS: usize = 1024;
+
+/// The most responses kept for one resource.
+const MOST_VARIANTS: usize = 32;
+
+/// What moka keeps for a resource beside key and value, about.
+const RESOURCE: usize = 200;
