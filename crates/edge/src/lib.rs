@@ -1,1 +1,30 @@
+//! What should stand between the network and a handler, as tower layers that
+//! know of each other.
+//!
+//! [`Edge`] stacks the layers in their right order; each also works alone, in
+//! any place. Every layer goes into `axum::Router::layer` as it is, wraps any
+//! `tower::Service` of `http` requests, and answers errors of its own with
+//! responses.
+//!
+//! | layer | feature | does |
+//! |---|---|---|
+#![cfg_attr(
+    feature = "cache",
+    doc = "| [`CacheLayer`](cache::CacheLayer) | `cache` | answers from memory by RFC 9111 |"
+)]
+//!
+//! What the layers share (clients' addresses, keys, refusals, events) is in
+//! [`core`].
+//!
+//! # Features
+//!
+//! One for each layer, all on by default, and:
+//! - `axum` (default): reads axum's peer address, matched path and original URI;
+//! - `tower-http`: adapts the response classifiers of tower-http.
 
+mod edge;
+
+pub use edge::Edge;
+#[cfg(feature = "cache")]
+pub use tower_edge_cache as cache;
+pub use tower_edge_core as core;
