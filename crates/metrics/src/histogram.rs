@@ -1,0 +1,132 @@
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::stripes::Stripes;
+use super::sync::{AtomicU64, OnceLock};
+use crate::Distribution;
+use crate::scale::{OCTAVES, PER_OCTAVE, bucket, clamped};
+
+/// Counts durations, from any number of threads and without locks.
+///
+/// A base-2 exponential histogram of scale 5: 32 buckets an octave from 1 us to
+/// 1 h, in which a quantile is found to within 1.09 %. What is shorter or longer
+/// counts as 1 us or 1 h.
+///
+/// Threads are spread over 8 stripes that share no cache line. A stripe is made
+/// when its first thread records, and an octave of it when a value falls into
+/// it: one stripe whose values span a factor of 32 takes less than 2 KiB. After
+/// that nothing allocates. Reading stops nobody: what is recorded meanwhile may
+/// be in it or not.
+#[derive(Debug)]
+pub struct Histogram {
+    stripes: Stripes<Buckets>,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Histogram {
+    /// Makes an empty histogram.
+    pub fn new() -> Self {
+        Self { stripes: Stripes::new() }
+    }
+
+    /// Counts one value.
+    pub fn record(&self, value: Duration) {
+        let nanos = u64::try_from(value.as_nanos()).unwrap_or(u64::MAX);
+        self.stripes.current().record(clamped(nanos));
+    }
+
+    /// What was recorded up to now, by all threads.
+    pub fn snapshot(&self) -> Distribution {
+        let mut all = Distribution::default();
+        self.stripes.iter().for_each(|stripe| stripe.add_to(&mut all));
+        all.settled()
+    }
+
+    /// Starts again from nothing; what is recorded meanwhile may be lost.
+    pub fn reset(&self) {
+        self.stripes.iter().for_each(Buckets::reset);
+    }
+
+    /// The bytes it takes by now.
+    pub fn memory(&self) -> usize {
+        let octaves: usize = self.stripes.iter().map(|stripe| stripe.made().count()).sum();
+        self.stripes.memory() + octaves * size_of::<Octave>()
+    }
+}
+
+#[derive(Debug)]
+struct Buckets {
+    /// Nanoseconds, and how often they went past 2^64: 584 years, which a
+    /// service with ten thousand streams has measured in three weeks.
+    sum: AtomicU64,
+    sum_wrapped: AtomicU64,
+    min: AtomicU64,
+    max: AtomicU64,
+    octaves: [OnceLock<Box<Octave>>; OCTAVES],
+}
+
+impl Default for Buckets {
+    fn default() -> Self {
+        Self {
+            sum: AtomicU64::new(0),
+            sum_wrapped: AtomicU64::new(0),
+            min: AtomicU64::new(u64::MAX),
+            max: AtomicU64::new(0),
+            octaves: std::array::from_fn(|_| OnceLock::new()),
+        }
+    }
+}
+
+impl Buckets {
+    fn record(&self, nanos: u64) {
+        if nanos < self.min.load(Relaxed) {
+            self.min.fetch_min(nanos, Relaxed);
+        }
+        if nanos > self.max.load(Relaxed) {
+            self.max.fetch_max(nanos, Relaxed);
+        }
+        let before = self.sum.fetch_add(nanos, Relaxed);
+        if before.checked_add(nanos).is_none() {
+            self.sum_wrapped.fetch_add(1, Relaxed);
+        }
+        let bucket = bucket(nanos);
+        let octave = self.octaves[bucket / PER_OCTAVE].get_or_init(Box::default);
+        octave.0[bucket % PER_OCTAVE].fetch_add(1, Relaxed);
+    }
+
+    fn add_to(&self, all: &mut Distribution) {
+        for (first, octave) in self.made() {
+            for (i, count) in octave.0.iter().enumerate() {
+                all.add(first + i, count.load(Relaxed));
+            }
+        }
+        let sum =
+            (u128::from(self.sum_wrapped.load(Relaxed)) << 64) + u128::from(self.sum.load(Relaxed));
+        all.add_exact(sum, (self.min.load(Relaxed), self.max.load(Relaxed)));
+    }
+
+    fn reset(&self) {
+        for (_, octave) in self.made() {
+            octave.0.iter().for_each(|count| count.store(0, Relaxed));
+        }
+        self.sum.store(0, Relaxed);
+        self.sum_wrapped.store(0, Relaxed);
+        self.min.store(u64::MAX, Relaxed);
+        self.max.store(0, Relaxed);
+    }
+
+    /// The octaves that hold something, each with the number of its first bucket.
+    fn made(&self) -> impl Iterator<Item = (usize, &Octave)> {
+        let octaves = self.octaves.iter().enumerate();
+        octaves.filter_map(|(i, octave)| Some((i * PER_OCTAVE, &**octave.get()?)))
+    }
+}
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Octave([AtomicU64; PER_OCTAVE]);

@@ -1,0 +1,111 @@
+//! The histogram against a sorted list of the same values.
+
+use std::thread;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tower_edge_metrics::{Distribution, Histogram};
+
+fn nanos() -> impl Strategy<Value = u64> {
+    prop_oneof![1_000..10_000_000_u64, 1_000..3_600_000_000_000_u64]
+}
+
+fn recorded(values: &[u64]) -> Distribution {
+    let histogram = Histogram::new();
+    values.iter().for_each(|nanos| histogram.record(Duration::from_nanos(*nanos)));
+    histogram.snapshot()
+}
+
+proptest! {
+    #[test]
+    fn quantiles_are_within_the_stated_error(mut values in prop::collection::vec(nanos(), 1..400)) {
+        let all = recorded(&values);
+        values.sort_unstable();
+        for q in [0.0, 0.001, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0] {
+            let rank = ((q * values.len() as f64).ceil() as usize).max(1);
+            let exact = values[rank - 1];
+            let error = (all.quantile(q).unwrap().as_nanos() as u64).abs_diff(exact);
+            prop_assert!(error as f64 <= exact as f64 * 0.0109 + 0.5, "p{q}: {exact} ns off {error}");
+        }
+    }
+
+    #[test]
+    fn count_sum_least_and_greatest_are_exact(values in prop::collection::vec(nanos(), 1..400)) {
+        let all = recorded(&values);
+        let sum: u64 = values.iter().sum();
+        prop_assert_eq!(all.count(), values.len() as u64);
+        prop_assert_eq!(all.sum(), Duration::from_nanos(sum));
+        prop_assert_eq!(all.mean(), Some(Duration::from_nanos(sum / values.len() as u64)));
+        prop_assert_eq!(all.min(), values.iter().min().map(|min| Duration::from_nanos(*min)));
+        prop_assert_eq!(all.max(), values.iter().max().map(|max| Duration::from_nanos(*max)));
+    }
+
+    #[test]
+    fn merging_is_recording_everything_in_one(
+        mut one in prop::collection::vec(nanos(), 0..200),
+        other in prop::collection::vec(nanos(), 0..200),
+    ) {
+        let mut merged = recorded(&one);
+        merged.merge(&recorded(&other));
+        one.extend(other);
+        prop_assert_eq!(merged, recorded(&one));
+    }
+}
+
+#[test]
+fn threads_record_into_one_histogram() {
+    let histogram = Histogram::new();
+    thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| (1..=1_000).for_each(|i| histogram.record(Duration::from_micros(i))));
+        }
+    });
+    let all = histogram.snapshot();
+    assert_eq!(all.count(), 20_000);
+    assert_eq!(all.sum(), Duration::from_micros(20 * 500_500));
+    assert_eq!(all.max(), Some(Duration::from_millis(1)));
+}
+
+#[test]
+fn what_is_out_of_range_counts_as_its_ends() {
+    let (us, hour) = (Duration::from_micros(1), Duration::from_hours(1));
+    let histogram = Histogram::new();
+    histogram.record(Duration::ZERO);
+    histogram.record(Duration::MAX);
+    let all = histogram.snapshot();
+    assert_eq!((all.min(), all.max()), (Some(us), Some(hour)));
+    assert_eq!(all.sum(), us + hour);
+}
+
+#[test]
+fn the_sum_goes_on_past_64_bits_of_nanoseconds() {
+    let histogram = Histogram::new();
+    let hours: u32 = 5_200_000;
+    (0..hours).for_each(|_| histogram.record(Duration::MAX));
+    let all = histogram.snapshot();
+    assert_eq!(all.sum(), Duration::from_hours(1) * hours);
+    assert_eq!(all.mean(), Some(Duration::from_hours(1)));
+}
+
+#[test]
+fn an_empty_histogram_has_no_quantiles() {
+    let histogram = Histogram::new();
+    assert_eq!(histogram.snapshot(), Distribution::default());
+    assert_eq!(histogram.snapshot().quantile(0.5), None);
+    assert_eq!(histogram.snapshot().mean(), None);
+    histogram.record(Duration::from_millis(5));
+    assert_eq!(histogram.snapshot().quantile(0.5), Some(Duration::from_millis(5)));
+    histogram.reset();
+    assert_eq!(histogram.snapshot(), Distribution::default());
+}
+
+#[test]
+fn a_typical_stripe_takes_less_than_2_kib() {
+    let histogram = Histogram::new();
+    let empty = histogram.memory();
+    (1..=30).for_each(|i| histogram.record(Duration::from_millis(i)));
+    assert!(histogram.memory() - empty <= 2_048, "{} bytes", histogram.memory() - empty);
+    let full = histogram.memory();
+    (1..=30).for_each(|i| histogram.record(Duration::from_millis(i)));
+    assert_eq!(histogram.memory(), full);
+}
