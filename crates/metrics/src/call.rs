@@ -1,0 +1,162 @@
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Buf;
+use http::{HeaderName, Method, Response, StatusCode};
+use http_body::Body;
+use tower_edge_core::{
+    End, Expected, Judge, Outcome, RequestHead, ResponseHead, Route, Tap, Trace,
+};
+
+use crate::LatencyBody;
+use crate::labels::{Labels, Protocol, registered};
+use crate::layer::Settings;
+use crate::records::SeriesId;
+use crate::server_timing;
+
+/// A request in flight: from the call to the end of the response's body.
+///
+/// Whoever holds it may drop it at any moment: then the request was abandoned.
+#[derive(Debug)]
+pub(crate) struct Call {
+    settings: Arc<Settings>,
+    start: Instant,
+    protocol: Protocol,
+    response_bytes: u64,
+    state: State,
+}
+
+impl Call {
+    pub(crate) fn begin(settings: Arc<Settings>, head: &RequestHead<'_>) -> Self {
+        let start = Trace::read(&settings.clock);
+        let trace = settings.server_timing.then(Box::default);
+        settings.records.begin();
+        Self {
+            start,
+            protocol: Protocol::of(head),
+            response_bytes: 0,
+            state: State::Waiting { route: Route::of(head), trace },
+            settings,
+        }
+    }
+
+    /// Calls the service, inside the request's trace if it has one.
+    pub(crate) fn scope_call<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        match &mut self.state {
+            State::Waiting { trace: Some(trace), .. } => trace.scope_call(self.start, f),
+            _ => f(),
+        }
+    }
+
+    /// Polls the service's future, inside the trace as well.
+    pub(crate) fn scope<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        match &mut self.state {
+            State::Waiting { trace: Some(trace), .. } => trace.scope(f),
+            _ => f(),
+        }
+    }
+
+    /// Goes on in the body of the response.
+    pub(crate) fn answered<B: Body>(
+        mut self,
+        mut response: Response<B>,
+    ) -> Response<LatencyBody<B>> {
+        let elapsed = self.elapsed();
+        let head = ResponseHead::new(&response);
+        let method = self.protocol.method().unwrap_or(&Method::GET);
+        let expected = Expected::of(method, &head, &response.body().size_hint());
+        let mut judge = Judge::new(&*self.settings.classify, &head);
+        if let Some(slow) = self.settings.slow_after {
+            judge = judge.slow_after(slow);
+        }
+        let (route, trace) = self.waited();
+        let series = self.series(Some(registered(response.status())), route);
+        self.settings.records.series(series).head(elapsed);
+        self.state = State::Answered { series, judge };
+        if let Some(value) = trace.and_then(|trace| server_timing::value(&trace, elapsed)) {
+            response.headers_mut().append(SERVER_TIMING, value);
+        }
+        response.map(|body| LatencyBody::new(body, self, expected))
+    }
+
+    /// Ends without a response, by an error of the service.
+    pub(crate) fn failed(mut self) {
+        let elapsed = self.elapsed();
+        self.end_unanswered(Outcome::Failure, elapsed);
+    }
+
+    fn end_unanswered(&mut self, outcome: Outcome, elapsed: Duration) {
+        let (route, _) = self.waited();
+        let series = self.series(None, route);
+        self.close(series, outcome, elapsed);
+    }
+
+    fn end_body(&mut self, end: &End<'_>) {
+        if let State::Answered { series, judge } = mem::replace(&mut self.state, State::Ended) {
+            let elapsed = self.elapsed();
+            let outcome = judge.end(&*self.settings.classify, end, elapsed);
+            self.close(series, outcome, elapsed);
+        }
+    }
+
+    fn close(&mut self, series: SeriesId, outcome: Outcome, elapsed: Duration) {
+        let records = &self.settings.records;
+        records.series(series).end(elapsed, outcome, self.response_bytes);
+        records.end();
+    }
+
+    /// Leaves the waiting state, with the route that the request came with or
+    /// that a router noted since.
+    fn waited(&mut self) -> (Option<Route>, Option<Box<Trace>>) {
+        let State::Waiting { route, trace } = mem::replace(&mut self.state, State::Ended) else {
+            return (None, None);
+        };
+        let noted = |trace: &Trace| trace.route().cloned();
+        let route = route.or_else(|| match &trace {
+            Some(trace) => noted(trace),
+            None => Trace::with(|trace| noted(trace)).flatten(),
+        });
+        (route, trace)
+    }
+
+    fn series(&self, status: Option<StatusCode>, route: Option<Route>) -> SeriesId {
+        self.settings.records.find(Labels { protocol: self.protocol, status, route })
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.settings.clock.since(self.start)
+    }
+}
+
+impl<D: Buf> Tap<D> for Call {
+    fn data(&mut self, data: &D) {
+        self.response_bytes += data.remaining() as u64;
+    }
+
+    fn end(&mut self, end: End<'_>) {
+        self.end_body(&end);
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        match self.state {
+            State::Waiting { .. } => {
+                let elapsed = self.elapsed();
+                self.end_unanswered(Outcome::Abandoned { elapsed }, elapsed);
+            }
+            State::Answered { .. } => self.end_body(&End::Dropped),
+            State::Ended => {}
+        }
+    }
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting { route: Option<Route>, trace: Option<Box<Trace>> },
+    Answered { series: SeriesId, judge: Judge },
+    Ended,
+}
+
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");

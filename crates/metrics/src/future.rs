@@ -1,0 +1,51 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::Response;
+use http_body::Body;
+use pin_project::pin_project;
+
+use crate::LatencyBody;
+use crate::call::Call;
+
+/// The future of [`LatencyService`](crate::LatencyService); a request whose future is dropped
+/// counts as abandoned.
+#[pin_project]
+#[derive(Debug)]
+pub struct ResponseFuture<F> {
+    #[pin]
+    inner: F,
+    /// Taken when the inner future ends.
+    call: Option<Call>,
+}
+
+impl<F> ResponseFuture<F> {
+    pub(crate) fn new(inner: F, call: Call) -> Self {
+        Self { inner, call: Some(call) }
+    }
+}
+
+impl<F, B, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body,
+{
+    type Output = Result<Response<LatencyBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let call = this.call.as_mut().expect(ENDED);
+        let result = ready!(call.scope(|| this.inner.poll(cx)));
+        let call = this.call.take().expect(ENDED);
+        Poll::Ready(match result {
+            Ok(response) => Ok(call.answered(response)),
+            Err(error) => {
+                call.failed();
+                Err(error)
+            }
+        })
+    }
+}
+
+const ENDED: &str = "no future is polled after it ended";

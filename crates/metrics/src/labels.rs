@@ -1,0 +1,112 @@
+use http::uri::Scheme;
+use http::{Method, StatusCode};
+use tower_edge_core::{RequestHead, Route};
+
+/// What tells one series from another. Whatever clients send, there are few:
+/// no part of it is a text that a client chose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Labels {
+    pub(crate) protocol: Protocol,
+    /// As [`registered`] has it; none for a call that ended without a response.
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) route: Option<Route>,
+}
+
+/// How a request came: one of the methods of RFC 9110 and RFC 5789 or another
+/// one, with or without TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Protocol {
+    method: u8,
+    secure: bool,
+}
+
+impl Protocol {
+    pub(crate) fn of(head: &RequestHead<'_>) -> Self {
+        let known = METHODS.iter().position(|method| method == head.method());
+        let scheme = head.uri().scheme().or_else(|| head.extensions().get::<Scheme>());
+        Self {
+            method: known.unwrap_or(METHODS.len()) as u8,
+            secure: scheme == Some(&Scheme::HTTPS),
+        }
+    }
+
+    /// The method; none where it is not a known one.
+    pub(crate) fn method(self) -> Option<&'static Method> {
+        METHODS.get(usize::from(self.method))
+    }
+
+    pub(crate) fn method_name(self) -> &'static str {
+        self.method().map_or("_OTHER", Method::as_str)
+    }
+
+    pub(crate) fn scheme(self) -> &'static str {
+        if self.secure { "https" } else { "http" }
+    }
+}
+
+/// The status itself where it is registered, else the x00 of its class
+/// (RFC 9110 §15), so that a service cannot make up hundreds of series.
+pub(crate) fn registered(status: StatusCode) -> StatusCode {
+    if status.canonical_reason().is_some() {
+        return status;
+    }
+    match status.as_u16() / 100 {
+        1 => StatusCode::CONTINUE,
+        2 => StatusCode::OK,
+        3 => StatusCode::MULTIPLE_CHOICES,
+        4 => StatusCode::BAD_REQUEST,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+static METHODS: [Method; 9] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::DELETE,
+    Method::OPTIONS,
+    Method::PATCH,
+    Method::CONNECT,
+    Method::TRACE,
+];
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn protocol(request: http::request::Builder) -> Protocol {
+        Protocol::of(&RequestHead::new(&request.body(()).unwrap()))
+    }
+
+    #[test]
+    fn methods_that_nobody_knows_are_one() {
+        for (method, name) in [("GET", "GET"), ("TRACE", "TRACE"), ("get", "_OTHER")] {
+            assert_eq!(protocol(Request::builder().method(method)).method_name(), name);
+        }
+        let (one, other) = (Request::builder().method("X"), Request::builder().method("Y"));
+        assert_eq!(protocol(one), protocol(other));
+    }
+
+    #[test]
+    fn the_scheme_is_the_uri_s_or_what_the_server_noted() {
+        let noted = Request::builder().extension(Scheme::HTTPS);
+        assert_eq!(protocol(noted).scheme(), "https");
+        for (uri, scheme) in
+            [("/", "http"), ("https://a/", "https"), ("http://a/", "http"), ("gopher://a/", "http")]
+        {
+            assert_eq!(protocol(Request::get(uri)).scheme(), scheme, "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_status_that_is_not_registered_counts_as_its_class() {
+        for (status, label) in
+            [(200, 200), (418, 418), (299, 200), (399, 300), (499, 400), (599, 500), (742, 500)]
+        {
+            assert_eq!(registered(StatusCode::from_u16(status).unwrap()).as_u16(), label);
+        }
+    }
+}
