@@ -1,0 +1,8 @@
+//! The cache as a layer, over a scripted origin.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod bodies;
+mod contract;
+mod play;
+mod rules;
