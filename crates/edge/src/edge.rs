@@ -3,6 +3,8 @@ use tower_layer::{Identity, Layer};
 
 #[cfg(feature = "cache")]
 use tower_edge_cache::CacheLayer;
+#[cfg(feature = "latency")]
+use tower_edge_metrics::LatencyLayer;
 
 /// Stacks the layers in their right order, whatever order they are set in.
 ///
@@ -15,12 +17,13 @@ use tower_edge_cache::CacheLayer;
 /// is below it for every request.
 ///
 /// ```
-/// # #[cfg(feature = "cache")] {
-/// use tower_edge::{Edge, cache::CacheLayer};
+/// # #[cfg(all(feature = "cache", feature = "latency"))] {
+/// use tower_edge::{Edge, cache::CacheLayer, metrics::LatencyLayer};
 ///
 /// let cached = std::env::args().len() < 9;
 /// let edge = Edge::new()
-///     .cache(cached.then(|| CacheLayer::new(64 << 20)));
+///     .cache(cached.then(|| CacheLayer::new(64 << 20)))
+///     .latency(LatencyLayer::new());
 /// # let _ = edge.clone();
 /// # }
 /// ```
@@ -39,6 +42,15 @@ impl Edge {
 }
 
 impl<L, C> Edge<L, C> {
+    /// Measures latency around everything else.
+    #[cfg(feature = "latency")]
+    pub fn latency(
+        self,
+        layer: impl Into<Optional<LatencyLayer>>,
+    ) -> Edge<Optional<LatencyLayer>, C> {
+        Edge { latency: layer.into(), cache: self.cache }
+    }
+
     /// Answers from memory what may be answered so.
     #[cfg(feature = "cache")]
     pub fn cache(self, layer: impl Into<Optional<CacheLayer>>) -> Edge<L, Optional<CacheLayer>> {

@@ -9,6 +9,10 @@
 //! | layer | feature | does |
 //! |---|---|---|
 #![cfg_attr(
+    feature = "latency",
+    doc = "| [`LatencyLayer`](metrics::LatencyLayer) | `latency` | measures time to first byte and to the end of the body |"
+)]
+#![cfg_attr(
     feature = "cache",
     doc = "| [`CacheLayer`](cache::CacheLayer) | `cache` | answers from memory by RFC 9111 |"
 )]
@@ -28,3 +32,9 @@ pub use edge::Edge;
 #[cfg(feature = "cache")]
 pub use tower_edge_cache as cache;
 pub use tower_edge_core as core;
+#[cfg(feature = "latency")]
+pub use tower_edge_metrics as metrics;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
