@@ -28,8 +28,8 @@
 //!
 //! - Responses with `Set-Cookie` are never stored, though RFC 9111 would permit
 //!   it: they are meant for one user.
-//! - Requests with `Range`, `If-Range`, `If-Match`, `If-Unmodified-Since` or
-//!   `Upgrade` are passed on.
+//! - A GET that has a body, and requests with `Range`, `If-Range`, `If-Match`,
+//!   `If-Unmodified-Since` or `Upgrade` are passed on.
 //! - Concurrent misses of one URI each go upstream, and stale responses are not
 //!   served when the origin fails.
 //! - A client that leaves before it has the whole body leaves nothing stored.

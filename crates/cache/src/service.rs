@@ -31,6 +31,7 @@ impl<S> CacheService<S> {
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for CacheService<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    ReqBody: Body,
     ResBody: Body<Data = Bytes>,
 {
     type Response = Response<CacheBody<ResBody>>;
@@ -42,7 +43,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        match self.shared.decide(&RequestHead::new(&request)) {
+        let has_body = !request.body().is_end_stream();
+        match self.shared.decide(&RequestHead::new(&request), has_body) {
             Decision::Answer(response) => ResponseFuture::answer(response),
             Decision::Forward(mut flight) => {
                 flight.prepare(request.headers_mut());

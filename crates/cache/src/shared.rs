@@ -39,10 +39,13 @@ pub(crate) enum Decision<B> {
 
 impl Shared {
     /// Decides on a request; the only look into the store on the way in.
-    pub(crate) fn decide<B>(&self, request: &RequestHead<'_>) -> Decision<B> {
+    ///
+    /// A GET or HEAD that has a body is passed on: an origin may answer to what
+    /// is in it, and no key tells (RFC 9110 §9.3.1).
+    pub(crate) fn decide<B>(&self, request: &RequestHead<'_>, has_body: bool) -> Decision<B> {
         let now = Trace::read(&self.clock);
         let decision = match *request.method() {
-            Method::GET | Method::HEAD if is_for_cache(request.headers()) => {
+            Method::GET | Method::HEAD if !has_body && is_for_cache(request.headers()) => {
                 self.look_up(request, now)
             }
             Method::GET | Method::HEAD => Decision::Forward(Flight::Pass(Forward::Bypass)),

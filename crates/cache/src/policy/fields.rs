@@ -3,7 +3,7 @@ use std::time::SystemTime;
 use http::header::{
     AGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION,
     CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -59,15 +59,8 @@ pub(crate) fn not_modified_fields(stored: &HeaderMap) -> HeaderMap {
 }
 
 fn is_stored(name: &HeaderName, response: &HeaderMap) -> bool {
-    const NEVER: [HeaderName; 7] = [
-        CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ];
+    const NEVER: [HeaderName; 6] =
+        [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE];
     const NEVER_EITHER: [&str; 3] = ["keep-alive", "proxy-connection", "proxy-authentication-info"];
     let named = || {
         let lines = response.get_all(CONNECTION).iter().map(|line| line.as_bytes());
@@ -94,12 +87,19 @@ mod tests {
             ("x-hop", "1"),
             ("keep-alive", "timeout=5"),
             ("transfer-encoding", "chunked"),
+            ("trailer", "x-sum"),
             ("proxy-authentication-info", "x"),
             ("x-unknown", "1"),
             ("link", "<a>"),
             ("link", "<b>"),
         ]);
-        let stored = map(&[("x-unknown", "1"), ("link", "<a>"), ("link", "<b>"), DATED]);
+        let stored = map(&[
+            ("trailer", "x-sum"),
+            ("x-unknown", "1"),
+            ("link", "<a>"),
+            ("link", "<b>"),
+            DATED,
+        ]);
         assert_eq!(stored_fields(&response, SystemTime::UNIX_EPOCH), stored);
     }
 

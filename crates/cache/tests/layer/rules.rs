@@ -320,6 +320,15 @@ async fn requests_that_a_cache_cannot_judge_are_passed_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_get_with_a_body_neither_fills_nor_hits() {
+    let play = Play::always(FRESH);
+    let fat = || request("GET", "/", &[]).map(|_| MockBody::new().data("poison"));
+    assert_eq!(play.ask(fat()).await.did(), "fwd=bypass");
+    assert_eq!(play.get(&[]).await.did(), "fwd=uri-miss; stored");
+    assert_eq!(play.ask(fat()).await.text(), "body 2");
+}
+
+#[tokio::test(start_paused = true)]
 async fn guesses_are_made_only_where_they_are_allowed() {
     let hour_ago = ("last-modified", "Sun, 06 Nov 1994 07:49:37 GMT");
     let play = Play::new(move |_, head| match head.uri().path() {
