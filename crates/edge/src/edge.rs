@@ -1,10 +1,10 @@
-use tower_edge_core::Optional;
-use tower_layer::{Identity, Layer};
-
 #[cfg(feature = "cache")]
 use tower_edge_cache::CacheLayer;
+#[cfg(any(feature = "cache", feature = "latency"))]
+use tower_edge_core::Optional;
 #[cfg(feature = "latency")]
 use tower_edge_metrics::LatencyLayer;
+use tower_layer::{Identity, Layer};
 
 /// Stacks the layers in their right order, whatever order they are set in.
 ///
