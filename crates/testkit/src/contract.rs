@@ -6,7 +6,7 @@
 //! what went wrong.
 //!
 //! A subject is set up so that the laws can pass and can bite: it admits 8 to
-//! 64 calls under way at once and 4,000 in all, refuses nobody for an error in
+//! 64 calls under way at once and 2,000 in all, refuses nobody for an error in
 //! ten, and encodes nothing for a client that does not ask for it.
 //!
 //! ```

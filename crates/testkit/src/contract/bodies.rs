@@ -2,10 +2,10 @@ use std::future::poll_fn;
 use std::pin::pin;
 
 use bytes::Bytes;
-use http::Response;
-use http_body::Body;
+use http::{HeaderValue, Response};
+use http_body::{Body, Frame};
 
-use super::messages::{fields, get, lasting, passing, post, trailers};
+use super::messages::{get, lasting, passing, post, trailers};
 use super::trial::{Trial, poll_once, settle};
 use super::{Lawful, Subject};
 use crate::{Answer, Gate, MockBody};
@@ -88,7 +88,6 @@ pub async fn bodies_stream<L: Lawful>(make: impl Fn() -> Subject<L>) {
         let trial = Trial::new("bodies_stream", make(), move |_, head| {
             let body = MockBody::new().data("first").hold(&held).data("last").trailers(trailers());
             let mut response = respond(head.uri().path(), body);
-            response.headers_mut().extend(fields([("x-accel-buffering", "no")]));
             response.headers_mut().insert("content-type", SSE);
             response.into()
         });
@@ -151,11 +150,6 @@ pub async fn ended_bodies_are_left_alone<L: Lawful>(make: impl Fn() -> Subject<L
 /// What a body is called, and how it is made.
 type Named = (&'static str, fn() -> MockBody);
 
-/// Paths that name how their response asks to be treated.
-const KINDS: [&str; 2] = ["/no-store", "/max-age"];
-
-const SSE: http::HeaderValue = http::HeaderValue::from_static("text/event-stream");
-
 fn respond(path: &str, body: MockBody) -> Response<MockBody> {
     match path {
         "/max-age" => lasting(body),
@@ -163,6 +157,11 @@ fn respond(path: &str, body: MockBody) -> Response<MockBody> {
     }
 }
 
-fn data<E>(frame: Option<Result<http_body::Frame<Bytes>, E>>) -> Option<Bytes> {
+fn data<E>(frame: Option<Result<Frame<Bytes>, E>>) -> Option<Bytes> {
     frame?.ok()?.into_data().ok()
 }
+
+/// Paths that name how their response asks to be treated.
+const KINDS: [&str; 2] = ["/no-store", "/max-age"];
+
+const SSE: HeaderValue = HeaderValue::from_static("text/event-stream");
