@@ -142,12 +142,10 @@ fn is_for_cache(headers: &HeaderMap) -> bool {
 
 /// The answer to `only-if-cached` when nothing is (RFC 9111 §5.2.1.7).
 fn unsatisfied<B>(request: &RequestHead<'_>) -> Response<ReplyBody<B>> {
-    let problem = Problem {
-        status: StatusCode::GATEWAY_TIMEOUT,
-        grpc_status: 14,
-        title: "not in the cache, and only-if-cached was asked for",
-    };
-    let mut response = problem.response(request).map(|bytes: Bytes| ReplyBody::bytes(bytes));
+    let mut response = NOT_CACHED.response(request).map(|bytes: Bytes| ReplyBody::bytes(bytes));
     Status::Unsatisfied.add_to(response.headers_mut());
     response
 }
+
+const NOT_CACHED: Problem =
+    Problem::new(StatusCode::GATEWAY_TIMEOUT, 14, "not in the cache, and only-if-cached was asked");

@@ -22,7 +22,10 @@ pub struct BodyError {
 impl BodyError {
     /// Wraps the error of the body underneath, or says why there is none.
     pub fn new(cause: impl Into<BoxError>) -> Self {
-        Self { cause: cause.into() }
+        match cause.into().downcast::<Self>() {
+            Ok(already) => *already,
+            Err(cause) => Self { cause },
+        }
     }
 }
 
@@ -108,16 +111,25 @@ impl<B: Body<Data = Bytes>> Body for ReplyBody<B> {
     }
 }
 
-/// One of two bodies, with the error type of each: what a layer returns that
-/// may have been left out at run time.
-#[pin_project(project = EitherProj)]
+/// One of two bodies: what comes through a layer that may have been left out at
+/// run time.
+#[pin_project]
 #[derive(Debug)]
-#[non_exhaustive]
-pub enum EitherBody<A, B> {
+pub struct EitherBody<A, B> {
+    #[pin]
+    either: Either<A, B>,
+}
+
+impl<A, B> EitherBody<A, B> {
     /// The body with the layer.
-    With(#[pin] A),
+    pub(crate) fn with(body: A) -> Self {
+        Self { either: Either::With(body) }
+    }
+
     /// The body without it.
-    Without(#[pin] B),
+    pub(crate) fn without(body: B) -> Self {
+        Self { either: Either::Without(body) }
+    }
 }
 
 impl<A, B> Body for EitherBody<A, B>
@@ -134,25 +146,32 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<A::Data>, BodyError>>> {
-        match self.project() {
+        match self.project().either.project() {
             EitherProj::With(body) => body.poll_frame(cx).map_err(BodyError::new),
             EitherProj::Without(body) => body.poll_frame(cx).map_err(BodyError::new),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::With(body) => body.is_end_stream(),
-            Self::Without(body) => body.is_end_stream(),
+        match &self.either {
+            Either::With(body) => body.is_end_stream(),
+            Either::Without(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::With(body) => body.size_hint(),
-            Self::Without(body) => body.size_hint(),
+        match &self.either {
+            Either::With(body) => body.size_hint(),
+            Either::Without(body) => body.size_hint(),
         }
     }
+}
+
+#[pin_project(project = EitherProj)]
+#[derive(Debug)]
+enum Either<A, B> {
+    With(#[pin] A),
+    Without(#[pin] B),
 }
 
 #[pin_project(project = KindProj)]
@@ -201,5 +220,7 @@ mod tests {
         let error = BodyError::new("connection reset");
         assert_eq!(error.to_string(), "body broke off");
         assert_eq!(error.source().unwrap().to_string(), "connection reset");
+        let again = BodyError::new(error);
+        assert_eq!(again.source().unwrap().to_string(), "connection reset");
     }
 }

@@ -37,18 +37,15 @@ impl fmt::Debug for Verdict {
 
 /// The default: 5xx and failed gRPC statuses, in head or trailers, are failures.
 ///
-/// A [`Refusal`] of one of our layers is ignored. The gRPC statuses that count
-/// are those that blame the server: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED,
-/// INTERNAL, UNAVAILABLE and DATA_LOSS, as OpenTelemetry's conventions for
-/// servers have them.
+/// The gRPC statuses that count are those that blame the server: UNKNOWN,
+/// DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE and DATA_LOSS. UNIMPLEMENTED does
+/// not: any client gets it that calls a method which does not exist.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ServerErrors;
 
 impl Classify for ServerErrors {
     fn head(&self, response: &ResponseHead<'_>) -> Verdict {
-        if response.extensions().get::<Refusal>().is_some() {
-            Verdict::Settled(Outcome::Ignored)
-        } else if response.status().is_server_error() || grpc_failed(response.headers()) {
+        if response.status().is_server_error() || grpc_failed(response.headers()) {
             Verdict::Settled(Outcome::Failure)
         } else {
             Verdict::Open
@@ -73,8 +70,14 @@ pub struct Judge {
 
 impl Judge {
     /// Judges a response by its head, to be finished by [`end`](Self::end).
+    ///
+    /// A [`Refusal`] of one of our layers is ignored, whatever `classify` is.
     pub fn new(classify: &dyn Classify, response: &ResponseHead<'_>) -> Self {
-        Self { verdict: classify.head(response), slow: None }
+        let verdict = match response.extensions().get::<Refusal>() {
+            Some(_) => Verdict::Settled(Outcome::Ignored),
+            None => classify.head(response),
+        };
+        Self { verdict, slow: None }
     }
 
     /// Calls a success slow when it took longer than `threshold`.
@@ -104,7 +107,7 @@ type Decide = Box<dyn FnOnce(Option<&HeaderMap>) -> Outcome + Send + Sync>;
 
 fn grpc_failed(fields: &HeaderMap) -> bool {
     let status = fields.get("grpc-status").and_then(|status| status.to_str().ok());
-    matches!(status.map(str::trim), Some("2" | "4" | "12" | "13" | "14" | "15"))
+    matches!(status.map(str::trim), Some("2" | "4" | "13" | "14" | "15"))
 }
 
 #[cfg(test)]
@@ -141,6 +144,7 @@ mod tests {
             (head().status(500), End::Dropped, Outcome::Failure),
             (head().header("grpc-status", "13"), End::Complete(None), Outcome::Failure),
             (head().header("grpc-status", "0"), End::Complete(None), Outcome::Success),
+            (head().header("grpc-status", "12"), End::Complete(None), Outcome::Success),
         ] {
             let shown = format!("{response:?} {end:?}");
             assert_eq!(judged(response, end), outcome, "{shown}");

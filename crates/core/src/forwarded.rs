@@ -46,6 +46,7 @@ impl Error for CidrError {}
 /// `None` where a proxy wrote something else, such as `unknown`.
 pub(crate) fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
     from_the_right(headers, http::header::FORWARDED).map(|element| {
+        let element = str::from_utf8(element).ok()?;
         let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
         let (_, node) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
         address(node)
@@ -54,17 +55,18 @@ pub(crate) fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAd
 
 /// The same for `X-Forwarded-For`.
 pub(crate) fn x_forwarded_for(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
-    from_the_right(headers, HeaderName::from_static("x-forwarded-for")).map(address)
+    let members = from_the_right(headers, HeaderName::from_static("x-forwarded-for"));
+    members.map(|node| address(str::from_utf8(node).ok()?))
 }
 
 /// List members from the last to the first, over all lines of the field.
 ///
-/// Quotes are not minded: no address has a comma in it, and an opening quote
-/// that a client sent must not swallow what a proxy added behind it.
-fn from_the_right(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
-    let lines = headers.get_all(name).iter().rev();
-    let lines = lines.map(|line| line.to_str().unwrap_or("unreadable"));
-    lines.flat_map(|line| line.rsplit(',')).map(str::trim).filter(|member| !member.is_empty())
+/// Quotes and unreadable bytes are not minded here: no address has a comma in
+/// it, and what a client sent must not swallow what a proxy added behind it.
+fn from_the_right(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(name).iter().rev().map(|line| line.as_bytes());
+    let members = lines.flat_map(|line| line.rsplit(|&c| c == b',')).map(<[u8]>::trim_ascii);
+    members.filter(|member| !member.is_empty())
 }
 
 /// An address with or without port, brackets and quotes.
@@ -81,7 +83,8 @@ mod tests {
     use super::*;
 
     fn headers(name: &'static str, lines: &[&str]) -> HeaderMap {
-        lines.iter().map(|line| (HeaderName::from_static(name), line.parse().unwrap())).collect()
+        let value = |line: &str| http::HeaderValue::from_bytes(line.as_bytes()).unwrap();
+        lines.iter().map(|line| (HeaderName::from_static(name), value(line))).collect()
     }
 
     fn shown(addresses: impl Iterator<Item = Option<IpAddr>>) -> String {
@@ -101,6 +104,7 @@ mod tests {
             (&["::ffff:1.2.3.4"], "1.2.3.4"),
             (&["unknown, 1.1.1.1, 1.1.1.1.1"], "- 1.1.1.1 -"),
             (&["\u{e9}"], "-"),
+            (&["6.6.6.6, \u{e9}, 1.1.1.1"], "1.1.1.1 - 6.6.6.6"),
             (&[], ""),
         ] {
             assert_eq!(shown(x_forwarded_for(&headers("x-forwarded-for", lines))), expected);

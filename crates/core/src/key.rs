@@ -157,7 +157,10 @@ impl ExtractKey for HeaderKey {
     fn key(&self, head: &RequestHead<'_>) -> Option<Key> {
         let mut values = head.headers().get_all(&self.name).iter();
         let first = Key::new(values.next()?);
-        Some(values.fold(first, |joined, value| joined.join(Key::new(value))))
+        let Some(second) = values.next() else { return Some(first) };
+        // No single value has a zero byte in it.
+        let several = Key::new([0]).join(first).join(Key::new(second));
+        Some(values.fold(several, |joined, value| joined.join(Key::new(value))))
     }
 }
 
@@ -207,6 +210,9 @@ mod tests {
         let one = keyed(&extract, Request::builder().header("x", "a"));
         let both = keyed(&extract, Request::builder().header("x", "a").header("x", "b"));
         assert_ne!(one, both);
+        let (a, b) = ("a".repeat(39), "b".repeat(39));
+        let both = keyed(&extract, Request::builder().header("x", &a).header("x", &b));
+        assert_ne!(keyed(&extract, Request::builder().header("x", format!("'{a}'{b}"))), both);
     }
 
     proptest! {

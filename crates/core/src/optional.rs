@@ -82,9 +82,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(match self.project().0.project() {
-            EitherProj::With(future) => ready!(future.poll(cx)).map(|r| r.map(EitherBody::With)),
+            EitherProj::With(future) => ready!(future.poll(cx)).map(|r| r.map(EitherBody::with)),
             EitherProj::Without(future) => {
-                ready!(future.poll(cx)).map(|r| r.map(EitherBody::Without))
+                ready!(future.poll(cx)).map(|r| r.map(EitherBody::without))
             }
         })
     }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, Response, StatusCode};
 
+use crate::problem::for_method;
 use crate::{Problem, RequestHead};
 
 /// Why one of our layers did not call on, and when to come back.
@@ -81,19 +82,19 @@ impl Refusal {
     /// As [`response`](Self::response), by the user's function where there is one.
     pub fn response_by(&self, by: Option<&OnRefuse>, request: &RequestHead<'_>) -> Response<Bytes> {
         let Some(by) = by else { return self.response(request) };
-        let mut response = by(self, request);
+        let mut response = for_method(request, by(self, request));
         response.extensions_mut().insert(*self);
         response
     }
 
     const fn problem(&self) -> Problem {
-        let (status, grpc_status, title) = match self.reason {
+        let (status, grpc_status, detail) = match self.reason {
             Reason::RateLimited => (StatusCode::TOO_MANY_REQUESTS, 8, "quota exceeded"),
             Reason::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, 14, "service is overloaded"),
             Reason::CircuitOpen => (StatusCode::SERVICE_UNAVAILABLE, 14, "service is unavailable"),
             Reason::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, 4, "deadline exceeded"),
         };
-        Problem { status, grpc_status, title }
+        Problem::new(status, grpc_status, detail)
     }
 }
 
@@ -151,6 +152,8 @@ mod tests {
         let refusal = Refusal::new(Reason::CircuitOpen);
         let response = refusal.response_by(Some(&by), &RequestHead::new(&request));
         assert_eq!(response.body(), "CircuitOpen /x");
+        let head = Request::head("/x").body(()).unwrap();
+        assert!(refusal.response_by(Some(&by), &RequestHead::new(&head)).body().is_empty());
         assert_eq!(response.extensions().get(), Some(&refusal));
     }
 }

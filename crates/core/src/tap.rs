@@ -21,7 +21,8 @@ pub trait Tap<D> {
 /// How a body ended.
 #[derive(Clone, Copy, Debug)]
 pub enum End<'a> {
-    /// All of it was read; with its trailers, if it had any.
+    /// It came to its end; with its trailers, if it had any. Who stores it still
+    /// compares its length with what was announced.
     Complete(Option<&'a HeaderMap>),
     /// It broke off with an error.
     Failed,
@@ -49,9 +50,7 @@ impl Expected {
         if bodiless {
             return Self(Some(0));
         }
-        let length = response.headers().get(CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        Self(length.or_else(|| size.exact()))
+        Self(content_length(response.headers()).or_else(|| size.exact()))
     }
 
     /// Known only from the body itself, as for requests.
@@ -137,6 +136,14 @@ impl<B: Body, T: Tap<B::Data>> PinnedDrop for TapBody<B, T> {
         let whole = read || this.body.is_end_stream();
         tell(this.tap, if whole { End::Complete(None) } else { End::Dropped });
     }
+}
+
+/// `Content-Length`, which is digits only (RFC 9110 §8.6); none if two differ.
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    let mut values = headers.get_all(CONTENT_LENGTH).iter();
+    let value = values.next()?;
+    let digits = value.to_str().ok().filter(|text| text.bytes().all(|c| c.is_ascii_digit()))?;
+    values.all(|other| other == value).then(|| digits.parse().ok())?
 }
 
 fn tell<D, T: Tap<D>>(tap: &mut Option<T>, end: End<'_>) {
@@ -251,6 +258,9 @@ mod tests {
             (Method::CONNECT, ok(), &none, Some(0)),
             (Method::CONNECT, ok().status(407), &five, Some(5)),
             (Method::GET, ok().header("content-length", "x"), &none, None),
+            (Method::GET, ok().header("content-length", "+7"), &none, None),
+            (Method::GET, length().header("content-length", "7"), &none, Some(7)),
+            (Method::GET, length().header("content-length", "8"), &none, None),
         ] {
             assert_eq!(expected(method, response, size).bytes(), bytes);
         }

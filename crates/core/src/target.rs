@@ -12,9 +12,10 @@ use crate::RequestHead;
 ///
 /// Keys, invalidation and logs use nothing else. axum's nested routers strip
 /// the prefix from the URI, so with the feature `axum` its `OriginalUri` comes
-/// before `uri`; the authority of the URI comes before `Host`. A server that
-/// terminates TLS says so by an [`http::uri::Scheme`] in the extensions;
-/// without it an origin-form target is `http`.
+/// before `uri`; the authority of the URI comes before `Host`. A server says
+/// whether it terminates TLS by an [`http::uri::Scheme`] in the extensions, and
+/// is believed before the client (§7.4); without it an origin-form target is
+/// `http`.
 ///
 /// Two targets are equal when their authorities differ only in case, as
 /// RFC 9110 §4.2.3 has it; [`Display`](fmt::Display) writes the URI with the
@@ -30,7 +31,7 @@ pub struct Target<'a> {
 impl<'a> Target<'a> {
     pub(crate) fn of(head: &RequestHead<'a>) -> Self {
         let uri = original_uri(head);
-        let scheme = uri.scheme().or_else(|| head.extensions().get::<Scheme>());
+        let scheme = head.extensions().get::<Scheme>().or_else(|| uri.scheme());
         Self::new(uri, scheme, || host(head))
     }
 
@@ -48,7 +49,7 @@ impl<'a> Target<'a> {
         let authority = uri.authority().map(Authority::as_str).or_else(host);
         Self {
             scheme,
-            authority: authority.map(|authority| without_noise(authority, scheme)),
+            authority: authority.and_then(|authority| without_noise(authority, scheme)),
             path: match uri.path() {
                 "" => "/",
                 path => path,
@@ -143,14 +144,15 @@ fn host<'a>(head: &RequestHead<'a>) -> Option<&'a str> {
     (hosts.next().is_none() && !host.is_empty() && host.bytes().all(valid)).then_some(host)
 }
 
-fn without_noise<'a>(authority: &'a str, scheme: &str) -> &'a str {
+fn without_noise<'a>(authority: &'a str, scheme: &str) -> Option<&'a str> {
     let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let default = match scheme {
         "https" => ":443",
         _ => ":80",
     };
     let authority = authority.strip_suffix(default).unwrap_or(authority);
-    authority.strip_suffix(':').unwrap_or(authority)
+    let authority = authority.strip_suffix(':').unwrap_or(authority);
+    (!authority.is_empty() && !authority.starts_with(':')).then_some(authority)
 }
 
 fn hash_without_case<H: Hasher>(text: &str, state: &mut H) {
@@ -196,7 +198,18 @@ mod tests {
 
     #[test]
     fn a_doubtful_host_is_none() {
-        for hosts in [&[][..], &["a", "b"], &["a", "a"], &[""], &["a b"], &["a/b"], &["a@b"]] {
+        for hosts in [
+            &[][..],
+            &["a", "b"],
+            &["a", "a"],
+            &[""],
+            &["a b"],
+            &["a/b"],
+            &["a@b"],
+            &[":80"],
+            &[":"],
+            &["::80"],
+        ] {
             assert!(!shown("/", hosts).1, "{hosts:?}");
         }
     }
@@ -219,9 +232,13 @@ mod tests {
     }
 
     #[test]
-    fn a_tls_server_says_so_by_an_extension() {
-        let request = Request::builder().uri("/").header("host", "h:443").extension(Scheme::HTTPS);
-        let request = request.body(()).unwrap();
-        assert_eq!(RequestHead::new(&request).target().to_string(), "https://h/");
+    fn the_server_says_by_an_extension_whether_it_is_tls() {
+        for (uri, scheme, target) in
+            [("/", Scheme::HTTPS, "https://h/"), ("https://h/", Scheme::HTTP, "http://h/")]
+        {
+            let request = Request::builder().uri(uri).header("host", "h").extension(scheme);
+            let request = request.body(()).unwrap();
+            assert_eq!(RequestHead::new(&request).target().to_string(), target);
+        }
     }
 }

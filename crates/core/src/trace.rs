@@ -55,6 +55,8 @@ impl Step {
 
 impl Trace {
     /// Runs `f` with this trace as the thread's current one.
+    ///
+    /// Inside of [`with`](Self::with) it runs `f` without a trace.
     pub fn scope<R>(&mut self, f: impl FnOnce() -> R) -> R {
         let _restored = Swapped::new(self);
         f()
@@ -71,7 +73,8 @@ impl Trace {
 
     /// Runs `f` on the thread's current trace, if there is one.
     pub fn with<R>(f: impl FnOnce(&mut Self) -> R) -> Option<R> {
-        CURRENT.with(|current| current.try_borrow_mut().ok()?.as_mut().map(f))
+        let with = |current: &RefCell<Option<Self>>| current.try_borrow_mut().ok()?.as_mut().map(f);
+        CURRENT.try_with(with).ok().flatten()
     }
 
     /// The time, for use in `Service::call` only: read once by the outermost
@@ -108,22 +111,35 @@ impl Trace {
 /// leaves no trace behind for the next request.
 struct Swapped<'a> {
     own: &'a mut Trace,
-    previous: Option<Trace>,
+    /// What was current before; none if the trace could not be made current.
+    previous: Option<Option<Trace>>,
 }
 
 impl<'a> Swapped<'a> {
     fn new(own: &'a mut Trace) -> Self {
-        let previous = CURRENT.replace(Some(std::mem::take(own)));
+        let previous = swap(|| Some(std::mem::take(own)));
         Self { own, previous }
     }
 }
 
 impl Drop for Swapped<'_> {
     fn drop(&mut self) {
-        if let Some(own) = CURRENT.replace(self.previous.take()) {
+        if let Some(previous) = self.previous.take()
+            && let Some(Some(own)) = swap(|| previous)
+        {
             *self.own = own;
         }
     }
+}
+
+/// Makes another trace current and returns the one that was; none while that one
+/// is being written to, or when the thread is about to end.
+fn swap(trace: impl FnOnce() -> Option<Trace>) -> Option<Option<Trace>> {
+    let swap = |current: &RefCell<Option<Trace>>| {
+        let mut current = current.try_borrow_mut().ok()?;
+        Some(std::mem::replace(&mut *current, trace()))
+    };
+    CURRENT.try_with(swap).ok().flatten()
 }
 
 thread_local! {
@@ -183,11 +199,18 @@ mod tests {
     #[test]
     fn a_read_is_shared_in_the_call_phase_only() {
         let clock = Clock::system();
-        let now = clock.now();
+        let earlier = clock.now() - Duration::from_secs(60);
         let mut trace = Trace::default();
-        let shared = trace.scope_call(now, || Trace::read(&clock));
-        assert_eq!(shared, now);
-        let later = trace.scope(|| Trace::read(&clock));
-        assert_ne!(later, now);
+        assert_eq!(trace.scope_call(earlier, || Trace::read(&clock)), earlier);
+        assert_ne!(trace.scope(|| Trace::read(&clock)), earlier);
+    }
+
+    #[test]
+    fn a_scope_inside_of_with_has_no_trace() {
+        let (mut outer, mut inner) = (Trace::default(), Trace::default());
+        outer.scope(|| Trace::with(|_| inner.scope(|| push("lost"))));
+        assert_eq!((names(&outer), names(&inner)), (vec![], vec![]));
+        outer.scope(|| push("a"));
+        assert_eq!(names(&outer), ["a"]);
     }
 }
