@@ -31,10 +31,11 @@ impl Call {
     pub(crate) fn begin(settings: Arc<Settings>, head: &RequestHead<'_>) -> Self {
         let start = Trace::read(&settings.clock);
         let trace = settings.server_timing.then(Box::default);
-        settings.records.begin();
+        let protocol = Protocol::of(head);
+        settings.records.begin(protocol);
         Self {
             start,
-            protocol: Protocol::of(head),
+            protocol,
             response_bytes: 0,
             state: State::Waiting { route: Route::of(head), trace },
             settings,
@@ -103,7 +104,7 @@ impl Call {
     fn close(&mut self, series: SeriesId, outcome: Outcome, elapsed: Duration) {
         let records = &self.settings.records;
         records.series(series).end(elapsed, outcome, self.response_bytes);
-        records.end();
+        records.end(self.protocol);
     }
 
     /// Leaves the waiting state, with the route that the request came with or

@@ -21,6 +21,8 @@ pub(crate) struct Protocol {
 }
 
 impl Protocol {
+    pub(crate) const COUNT: usize = 2 * (METHODS.len() + 1);
+
     pub(crate) fn of(head: &RequestHead<'_>) -> Self {
         let known = METHODS.iter().position(|method| method == head.method());
         let scheme = head.uri().scheme().or_else(|| head.extensions().get::<Scheme>());
@@ -41,6 +43,11 @@ impl Protocol {
 
     pub(crate) fn scheme(self) -> &'static str {
         if self.secure { "https" } else { "http" }
+    }
+
+    /// A number below [`COUNT`](Self::COUNT).
+    pub(crate) fn index(self) -> usize {
+        usize::from(self.method) * 2 + usize::from(self.secure)
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicI64, AtomicUsize};
 
 use tower_edge_core::Route;
 
-use crate::labels::Labels;
+use crate::labels::{Labels, Protocol};
+use crate::meter::ActiveRequests;
 use crate::series::Series;
 use crate::stripes::Stripes;
 
@@ -24,6 +25,7 @@ pub(crate) struct Records {
     /// A request may end on another thread than it began: only the sum means
     /// something.
     in_flight: Stripes<AtomicI64>,
+    active_requests: ActiveRequests,
 }
 
 /// The place of a series among the [`Records`].
@@ -39,6 +41,7 @@ impl Records {
             taken: AtomicUsize::new(0),
             overflow: Series::new(None),
             in_flight: Stripes::new(),
+            active_requests: ActiveRequests::default(),
         }
     }
 
@@ -73,12 +76,14 @@ impl Records {
         places.chain([&self.overflow])
     }
 
-    pub(crate) fn begin(&self) {
+    pub(crate) fn begin(&self, protocol: Protocol) {
         self.in_flight.current().fetch_add(1, Relaxed);
+        self.active_requests.gauge(protocol).increment(1);
     }
 
-    pub(crate) fn end(&self) {
+    pub(crate) fn end(&self, protocol: Protocol) {
         self.in_flight.current().fetch_sub(1, Relaxed);
+        self.active_requests.gauge(protocol).decrement(1);
     }
 
     pub(crate) fn in_flight(&self) -> u64 {
@@ -120,7 +125,6 @@ mod tests {
     use tower_edge_core::RequestHead;
 
     use super::*;
-    use crate::labels::Protocol;
 
     fn labels(route: usize) -> Labels {
         let request = Request::new(());

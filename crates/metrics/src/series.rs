@@ -5,6 +5,7 @@ use std::time::Duration;
 use tower_edge_core::Outcome;
 
 use crate::labels::Labels;
+use crate::meter::Meter;
 use crate::stripes::Stripes;
 use crate::{Histogram, Measurements, Outcomes};
 
@@ -16,6 +17,7 @@ pub(crate) struct Series {
     first_byte: Histogram,
     total: Histogram,
     counts: Stripes<Counts>,
+    meter: Meter,
 }
 
 impl Series {
@@ -25,6 +27,7 @@ impl Series {
             first_byte: Histogram::new(),
             total: Histogram::new(),
             counts: Stripes::new(),
+            meter: Meter::default(),
         }
     }
 
@@ -41,6 +44,7 @@ impl Series {
         let counts = self.counts.current();
         counts.outcomes[Outcomes::kind(outcome)].fetch_add(1, Relaxed);
         counts.response_bytes.fetch_add(response_bytes, Relaxed);
+        self.meter.end(self.labels(), outcome, elapsed, response_bytes);
     }
 
     pub(crate) fn measurements(&self) -> Measurements {
