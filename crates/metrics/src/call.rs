@@ -76,7 +76,8 @@ impl Call {
         self.settings.records.series(series).head(elapsed);
         self.state = State::Answered { series, judge };
         if let Some(value) = trace.and_then(|trace| server_timing::value(&trace, elapsed)) {
-            response.headers_mut().append(SERVER_TIMING, value);
+            // A head with no room for another field goes without it.
+            let _ = response.headers_mut().try_append(SERVER_TIMING, value);
         }
         response.map(|body| LatencyBody::new(body, self, expected))
     }
@@ -90,21 +91,16 @@ impl Call {
     fn end_unanswered(&mut self, outcome: Outcome, elapsed: Duration) {
         let (route, _) = self.waited();
         let series = self.series(None, route);
-        self.close(series, outcome, elapsed);
+        self.settings.records.series(series).end(elapsed, outcome, 0);
     }
 
     fn end_body(&mut self, end: &End<'_>) {
         if let State::Answered { series, judge } = mem::replace(&mut self.state, State::Ended) {
             let elapsed = self.elapsed();
             let outcome = judge.end(&*self.settings.classify, end, elapsed);
-            self.close(series, outcome, elapsed);
+            let series = self.settings.records.series(series);
+            series.end(elapsed, outcome, self.response_bytes);
         }
-    }
-
-    fn close(&mut self, series: SeriesId, outcome: Outcome, elapsed: Duration) {
-        let records = &self.settings.records;
-        records.series(series).end(elapsed, outcome, self.response_bytes);
-        records.end(self.protocol);
     }
 
     /// Leaves the waiting state, with the route that the request came with or
@@ -140,16 +136,14 @@ impl<D: Buf> Tap<D> for Call {
     }
 }
 
+/// The one place where a request leaves flight, whatever panics before.
 impl Drop for Call {
     fn drop(&mut self) {
-        match self.state {
-            State::Waiting { .. } => {
-                let elapsed = self.elapsed();
-                self.end_unanswered(Outcome::Abandoned { elapsed }, elapsed);
-            }
-            State::Answered { .. } => self.end_body(&End::Dropped),
-            State::Ended => {}
+        if matches!(self.state, State::Waiting { .. }) {
+            let elapsed = self.elapsed();
+            self.end_unanswered(Outcome::Abandoned { elapsed }, elapsed);
         }
+        self.settings.records.end(self.protocol);
     }
 }
 

@@ -1,7 +1,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicI64, AtomicUsize};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tower_edge_core::Route;
 
@@ -21,6 +21,7 @@ pub(crate) struct Records {
     places: Box<[OnceLock<Box<Series>>]>,
     max_series: usize,
     taken: AtomicUsize,
+    inserting: Mutex<()>,
     overflow: Series,
     /// A request may end on another thread than it began: only the sum means
     /// something.
@@ -39,6 +40,7 @@ impl Records {
             places: (0..places).map(|_| OnceLock::new()).collect(),
             max_series,
             taken: AtomicUsize::new(0),
+            inserting: Mutex::new(()),
             overflow: Series::new(None),
             in_flight: Stripes::new(),
             active_requests: ActiveRequests::default(),
@@ -53,15 +55,9 @@ impl Records {
             match self.places[place].get() {
                 Some(series) if series.labels() == Some(&labels) => return SeriesId(place),
                 Some(_) => place = (place + 1) & mask,
-                None if !self.take() => return OVERFLOW,
-                None => {
-                    let series = Box::new(Series::new(Some(labels.clone())));
-                    if self.places[place].set(series).is_ok() {
-                        return SeriesId(place);
-                    }
-                    // Somebody was faster, perhaps with the same labels: look again.
-                    self.taken.fetch_sub(1, Relaxed);
-                }
+                None if self.is_full() => return OVERFLOW,
+                // Whether this thread was the first or not: look again.
+                None => self.insert(place, &labels),
             }
         }
     }
@@ -98,10 +94,18 @@ impl Records {
         self.all().map(Series::memory).sum::<usize>() + places + self.in_flight.memory()
     }
 
-    /// Reserves a place, unless all are taken.
-    fn take(&self) -> bool {
-        let next = |taken| (taken < self.max_series).then_some(taken + 1);
-        self.taken.fetch_update(Relaxed, Relaxed, next).is_ok()
+    fn is_full(&self) -> bool {
+        self.taken.load(Relaxed) >= self.max_series
+    }
+
+    /// Makes a series here, unless somebody was faster or took the last place.
+    fn insert(&self, place: usize, labels: &Labels) {
+        let _turn = self.inserting.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = !self.is_full() && self.places[place].get().is_none();
+        if free {
+            self.places[place].get_or_init(|| Box::new(Series::new(Some(labels.clone()))));
+            self.taken.fetch_add(1, Relaxed);
+        }
     }
 }
 
@@ -118,7 +122,7 @@ fn hash(labels: &Labels) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, Barrier};
     use std::thread;
 
     use http::{Request, StatusCode};
@@ -137,19 +141,31 @@ mod tests {
 
     #[test]
     fn threads_that_come_at_once_find_the_same_series() {
-        let records = Records::new(100);
-        thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    for route in 0..100 {
-                        let id = records.find(labels(route));
-                        assert_eq!(records.series(id).labels(), Some(&labels(route)));
-                    }
-                });
-            }
-        });
-        assert_eq!(records.all().filter(|series| series.labels().is_some()).count(), 100);
-        assert_eq!(records.taken.load(Relaxed), 100);
+        for _ in 0..200 {
+            let (records, start) = (Records::new(10), Barrier::new(4));
+            thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        start.wait();
+                        for route in 0..10 {
+                            let id = records.find(labels(route));
+                            assert_eq!(records.series(id).labels(), Some(&labels(route)));
+                        }
+                    });
+                }
+            });
+            assert_eq!(records.all().filter(|series| series.labels().is_some()).count(), 10);
+            assert_eq!(records.taken.load(Relaxed), 10);
+        }
+    }
+
+    #[test]
+    fn a_thread_that_comes_too_late_makes_nothing() {
+        let records = Records::new(1);
+        records.find(labels(0));
+        (0..records.places.len()).for_each(|place| records.insert(place, &labels(1)));
+        assert_eq!(records.places.iter().filter_map(OnceLock::get).count(), 1);
+        assert_eq!(records.taken.load(Relaxed), 1);
     }
 
     #[test]
