@@ -9,7 +9,6 @@ use tower_edge_core::{
     End, Expected, Judge, Outcome, RequestHead, ResponseHead, Route, Tap, Trace,
 };
 
-use crate::LatencyBody;
 use crate::labels::{Labels, Protocol, registered};
 use crate::layer::Settings;
 use crate::records::SeriesId;
@@ -58,13 +57,10 @@ impl Call {
         }
     }
 
-    /// Goes on in the body of the response.
-    pub(crate) fn answered<B: Body>(
-        mut self,
-        mut response: Response<B>,
-    ) -> Response<LatencyBody<B>> {
+    /// Takes note of the head, to go on in the body: a [`Tap`] of so many bytes.
+    pub(crate) fn answered<B: Body>(&mut self, response: &mut Response<B>) -> Expected {
         let elapsed = self.elapsed();
-        let head = ResponseHead::new(&response);
+        let head = ResponseHead::new(response);
         let method = self.protocol.method().unwrap_or(&Method::GET);
         let expected = Expected::of(method, &head, &response.body().size_hint());
         let mut judge = Judge::new(&*self.settings.classify, &head);
@@ -79,11 +75,11 @@ impl Call {
             // A head with no room for another field goes without it.
             let _ = response.headers_mut().try_append(SERVER_TIMING, value);
         }
-        response.map(|body| LatencyBody::new(body, self, expected))
+        expected
     }
 
     /// Ends without a response, by an error of the service.
-    pub(crate) fn failed(mut self) {
+    pub(crate) fn failed(&mut self) {
         let elapsed = self.elapsed();
         self.end_unanswered(Outcome::Failure, elapsed);
     }

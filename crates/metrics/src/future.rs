@@ -36,12 +36,15 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let call = this.call.as_mut().expect(ENDED);
-        let result = ready!(call.scope(|| this.inner.poll(cx)));
-        let call = this.call.take().expect(ENDED);
-        Poll::Ready(match result {
-            Ok(response) => Ok(call.answered(response)),
+        Poll::Ready(match ready!(call.scope(|| this.inner.poll(cx))) {
+            Ok(mut response) => {
+                let expected = call.answered(&mut response);
+                let call = this.call.take().expect(ENDED);
+                Ok(response.map(|body| LatencyBody::new(body, call, expected)))
+            }
             Err(error) => {
                 call.failed();
+                this.call.take();
                 Err(error)
             }
         })

@@ -14,7 +14,7 @@ pub(crate) struct Labels {
 
 /// How a request came: one of the methods of RFC 9110 and RFC 5789 or another
 /// one, with or without TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Protocol {
     method: u8,
     secure: bool,

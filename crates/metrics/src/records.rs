@@ -1,9 +1,6 @@
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicI64, AtomicUsize};
 use std::sync::{Mutex, OnceLock, PoisonError};
-
-use tower_edge_core::Route;
 
 use crate::labels::{Labels, Protocol};
 use crate::meter::ActiveRequests;
@@ -111,14 +108,26 @@ impl Records {
 
 const OVERFLOW: SeriesId = SeriesId(usize::MAX);
 
-/// No part of the labels is a client's choice, so that a seed is not needed.
+/// No part of the labels is a client's choice, so that a plain multiplicative
+/// hash does, a fifth of the cost of the standard library's.
 fn hash(labels: &Labels) -> usize {
-    let mut hasher = DefaultHasher::new();
-    labels.protocol.hash(&mut hasher);
-    labels.status.hash(&mut hasher);
-    labels.route.as_ref().map(Route::as_str).hash(&mut hasher);
-    hasher.finish() as usize
+    let status = labels.status.map_or(0, |status| status.as_u16());
+    let mut hash = mix(u64::from(status), labels.protocol.index() as u64);
+    if let Some(route) = &labels.route {
+        let (words, rest) = route.as_str().as_bytes().as_chunks();
+        hash = words.iter().fold(hash, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+        hash = rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)));
+    }
+    // The high bits depend on all that was mixed in.
+    (hash >> 32) as usize
 }
+
+fn mix(hash: u64, word: u64) -> u64 {
+    (hash.rotate_left(5) ^ word).wrapping_mul(GOLDEN)
+}
+
+/// 2^64 over the golden ratio, made odd.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[cfg(test)]
 mod tests {
@@ -126,7 +135,7 @@ mod tests {
     use std::thread;
 
     use http::{Request, StatusCode};
-    use tower_edge_core::RequestHead;
+    use tower_edge_core::{RequestHead, Route};
 
     use super::*;
 
