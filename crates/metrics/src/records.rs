@@ -1,4 +1,4 @@
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicI64, AtomicUsize};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -52,7 +52,8 @@ impl Records {
             match self.places[place].get() {
                 Some(series) if series.labels() == Some(&labels) => return SeriesId(place),
                 Some(_) => place = (place + 1) & mask,
-                None if self.is_full() => return OVERFLOW,
+                // The last place may have been taken since, perhaps by these labels.
+                None if self.is_full() && self.places[place].get().is_none() => return OVERFLOW,
                 // Whether this thread was the first or not: look again.
                 None => self.insert(place, &labels),
             }
@@ -92,7 +93,7 @@ impl Records {
     }
 
     fn is_full(&self) -> bool {
-        self.taken.load(Relaxed) >= self.max_series
+        self.taken.load(Acquire) >= self.max_series
     }
 
     /// Makes a series here, unless somebody was faster or took the last place.
@@ -101,7 +102,7 @@ impl Records {
         let free = !self.is_full() && self.places[place].get().is_none();
         if free {
             self.places[place].get_or_init(|| Box::new(Series::new(Some(labels.clone()))));
-            self.taken.fetch_add(1, Relaxed);
+            self.taken.fetch_add(1, Release);
         }
     }
 }
