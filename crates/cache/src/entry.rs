@@ -7,7 +7,7 @@ use tower_edge_core::ReplyBody;
 
 use crate::age::age_value;
 use crate::policy::{Kept, Selection, not_modified, not_modified_fields};
-use crate::status::Status;
+use crate::refresh::Refreshing;
 
 /// A stored response, with all that decides about its reuse.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub(crate) struct Entry {
     pub(crate) trailers: Option<HeaderMap>,
     pub(crate) selection: Selection,
     pub(crate) kept: Kept,
+    pub(crate) refreshing: Refreshing,
 }
 
 impl Entry {
@@ -39,6 +40,7 @@ impl Entry {
             trailers: trailers.as_ref().map(compacted),
             selection,
             kept,
+            refreshing: Refreshing::default(),
         };
         if entry.trailers.is_none() && status != StatusCode::NO_CONTENT {
             entry.fields.insert(CONTENT_LENGTH, HeaderValue::from(entry.body.len()));
@@ -55,6 +57,7 @@ impl Entry {
             trailers: self.trailers.clone(),
             selection,
             kept,
+            refreshing: Refreshing::default(),
         }
     }
 
@@ -84,13 +87,12 @@ impl Entry {
     }
 
     /// The answer to a request with these fields: the stored response, or 304 if
-    /// the client has it already (RFC 9111 §4.3.2).
+    /// the client has it already (RFC 9111 §4.3.2). `Cache-Status` is to be added.
     pub(crate) fn answer<B>(
         &self,
         request: &HeaderMap,
         head_only: bool,
         age: Duration,
-        status: Status,
     ) -> Response<ReplyBody<B>> {
         let mut response = Response::new(ReplyBody::empty());
         if self.status.is_success() && not_modified(request, &self.fields) {
@@ -104,7 +106,6 @@ impl Entry {
             }
         }
         response.headers_mut().insert(AGE, age_value(age));
-        status.add_to(response.headers_mut());
         response
     }
 

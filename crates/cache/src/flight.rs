@@ -1,16 +1,19 @@
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{ETAG, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, ETAG, LAST_MODIFIED, LOCATION};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body;
-use tower_edge_core::{Event, Expected, ReplyBody, ResponseHead, Step, Trace};
+use tower_edge_core::{Event, Expected, Refusal, ReplyBody, ResponseHead, Step, Trace};
 
 use crate::body::CacheBody;
 use crate::entry::Entry;
 use crate::fill::{Draft, Fill};
-use crate::policy::{self, Exchange, Selection, storable, stored_fields, updated_fields};
+use crate::policy::{
+    self, Candidate, Exchange, Selection, Unstorable, may_replace_error, same_origin, storable,
+    stored_fields, updated_fields,
+};
 use crate::shared::Shared;
 use crate::status::{Forward, Status};
 use crate::store::{ResourceKey, Ticket};
@@ -22,19 +25,23 @@ pub(crate) enum Flight {
     Pass(Forward),
     /// What is stored for this resource is no longer true if it succeeds.
     Unsafe(Box<ResourceKey>),
-    /// It may be stored, or say that what is stored is still good.
+    /// It may be stored, or say something about what is stored.
     Fetch(Box<Fetch>),
 }
 
-/// A GET on its way upstream.
+/// A GET or HEAD on its way upstream.
 #[derive(Debug)]
 pub(crate) struct Fetch {
     pub(crate) key: ResourceKey,
     pub(crate) ticket: Ticket,
+    pub(crate) head_only: bool,
     /// The fields as the client sent them.
     pub(crate) request: HeaderMap,
     /// What the request selected, and may not be served as it is.
-    pub(crate) stored: Option<Arc<Entry>>,
+    pub(crate) selected: Option<Arc<Entry>>,
+    /// What the origin is asked to validate.
+    pub(crate) nominated: Vec<Arc<Entry>>,
+    pub(crate) default_ttl: Option<Duration>,
     pub(crate) forward: Forward,
     pub(crate) requested: Instant,
 }
@@ -43,10 +50,9 @@ impl Flight {
     /// Turns a request into a validation of what is stored, where that can be.
     pub(crate) fn prepare(&mut self, request: &mut HeaderMap) {
         if let Self::Fetch(fetch) = self
-            && let Some(stored) = &fetch.stored
-            && !policy::validate(request, &stored.fields)
+            && !policy::validate(request, fetch.nominated.iter().map(|entry| &entry.fields))
         {
-            fetch.stored = None;
+            fetch.nominated.clear();
         }
     }
 
@@ -59,94 +65,156 @@ impl Flight {
     where
         B: Body<Data = Bytes>,
     {
-        let (status, mut response) = match self {
-            Self::Pass(forward) => (Status::Forwarded(forward), response.map(CacheBody::passed)),
+        match self {
+            Self::Pass(forward) => shared.pass(Status::Forwarded(forward), response),
             Self::Unsafe(key) => {
-                // RFC 9111 §4.4: an error changed nothing, as far as we know.
-                let done = response.status().is_success() || response.status().is_redirection();
-                if done && shared.store.invalidate(&key) {
-                    shared.tell(&Event::CacheInvalidated);
-                }
-                (Status::Forwarded(Forward::Method), response.map(CacheBody::passed))
+                invalidate(shared, &key, &ResponseHead::new(&response));
+                shared.pass(Status::Forwarded(Forward::Method), response)
             }
-            Self::Fetch(fetch) => return fetch.land(shared, response),
-        };
-        shared.note(status);
-        status.add_to(response.headers_mut());
-        response
+            Self::Fetch(fetch) => fetch.land(shared, response),
+        }
+    }
+
+    /// Ends the flight without a response; gives a stale one where that is
+    /// permitted.
+    pub(crate) fn fail<B>(&self, shared: &Shared) -> Option<Response<CacheBody<B>>>
+    where
+        B: Body<Data = Bytes>,
+    {
+        match self {
+            Self::Fetch(fetch) => fetch.replace(shared, shared.clock.now(), None),
+            _ => None,
+        }
     }
 }
 
 impl Fetch {
     fn land<B>(
-        mut self: Box<Self>,
+        self: Box<Self>,
         shared: &Arc<Shared>,
         response: Response<B>,
     ) -> Response<CacheBody<B>>
     where
         B: Body<Data = Bytes>,
     {
-        let exchange = Exchange {
-            requested: self.requested,
-            responded: shared.clock.now(),
-            wall: shared.clock.wall(),
-        };
-        let forward = self.forward;
-        let stored = self.stored.take().filter(|_| response.status() == StatusCode::NOT_MODIFIED);
-        let (status, response) = match stored {
-            Some(stored) => {
-                let status = Status::Validated(forward);
-                let answer = self.freshen(shared, &stored, response.headers(), &exchange, status);
-                (status, answer.map(CacheBody::own))
-            }
-            None => {
-                let (status, mut response) = match self.fill(shared, &response, &exchange) {
-                    Some((fill, expected)) => {
-                        let filling = |body| CacheBody::filling(body, fill, expected);
-                        (Status::Stored(forward), response.map(filling))
-                    }
-                    None => (Status::Forwarded(forward), response.map(CacheBody::passed)),
-                };
-                status.add_to(response.headers_mut());
-                (status, response)
-            }
-        };
-        shared.note(status);
+        let responded = shared.clock.now();
         Trace::with(|trace| {
-            let elapsed = exchange.responded.saturating_duration_since(exchange.requested);
-            trace.push(Step::new("cache", elapsed).note(status.word()));
+            let elapsed = responded.saturating_duration_since(self.requested);
+            trace.push(Step::new("cache", elapsed).note(self.forward.word()));
         });
-        response
+        if is_trouble(&ResponseHead::new(&response))
+            && let Some(stale) = self.replace(shared, responded, Some(response.status()))
+        {
+            return stale;
+        }
+        let exchange = Exchange { requested: self.requested, responded, wall: shared.clock.wall() };
+        let forward = self.forward;
+        if self.head_only {
+            self.compare(shared, &response, &exchange);
+            return shared.pass(Status::Forwarded(forward), response);
+        }
+        if response.status() == StatusCode::NOT_MODIFIED && !self.nominated.is_empty() {
+            return self.freshen(shared, response.headers(), &exchange).map(CacheBody::own);
+        }
+        match self.fill(shared, &response, &exchange) {
+            Some((fill, expected)) => {
+                let mut response = response.map(|body| CacheBody::filling(body, fill, expected));
+                shared.tell_of(Status::Stored(forward), response.headers_mut());
+                response
+            }
+            None => shared.pass(Status::Forwarded(forward), response),
+        }
+    }
+
+    /// A stale answer in place of a failed origin's.
+    fn replace<B>(
+        &self,
+        shared: &Shared,
+        now: Instant,
+        failed: Option<StatusCode>,
+    ) -> Option<Response<CacheBody<B>>>
+    where
+        B: Body<Data = Bytes>,
+    {
+        let stored = self.selected.as_ref()?;
+        may_replace_error(&shared.rules, &stored.kept, now).then(|| {
+            let age = stored.kept.freshness.age(now);
+            let mut answer = stored.answer(&self.request, self.head_only, age);
+            shared.tell_of(Status::StaleOnError(failed), answer.headers_mut());
+            answer.map(CacheBody::own)
+        })
     }
 
     /// Answers with what is stored, updated from a 304 (RFC 9111 §4.3.4).
     fn freshen<B>(
-        self,
-        shared: &Arc<Shared>,
+        &self,
+        shared: &Shared,
+        update: &HeaderMap,
+        exchange: &Exchange,
+    ) -> Response<ReplyBody<B>> {
+        let Some(stored) = identified(update, &self.nominated) else {
+            // The origin speaks of a representation that we did not ask about.
+            shared.store.invalidate(&self.key);
+            let mut answer = match &self.selected {
+                Some(stored) => {
+                    let age = stored.kept.freshness.age(exchange.responded);
+                    stored.answer(&self.request, false, age)
+                }
+                None => not_validated(),
+            };
+            shared.tell_of(Status::Validated(self.forward), answer.headers_mut());
+            return answer;
+        };
+        let fresh = self.update(shared, stored, update, exchange);
+        let age = fresh.kept.freshness.age(exchange.responded);
+        let mut answer = fresh.answer(&self.request, false, age);
+        shared.tell_of(Status::Validated(self.forward), answer.headers_mut());
+        answer
+    }
+
+    /// Stores a response with newer fields (RFC 9111 §3.2); removes it where they
+    /// take back the leave to store it.
+    fn update(
+        &self,
+        shared: &Shared,
         stored: &Arc<Entry>,
         update: &HeaderMap,
         exchange: &Exchange,
-        status: Status,
-    ) -> Response<ReplyBody<B>> {
-        let fields = updated_fields(&stored.received(), update, exchange.wall);
-        let same = is_of(update, stored);
-        let kept = storable(&self.request, stored.status, &fields, exchange).ok();
+    ) -> Arc<Entry> {
+        let mut fields = updated_fields(&stored.received(), update, exchange.wall);
+        let judged = storable(&shared.rules, &self.candidate(stored.status, &fields, exchange));
         let selection = Selection::of(&self.request, &fields);
-        let fresh = match (same, kept, selection) {
-            (true, Some(kept), Some(selection)) => {
-                let entry = Arc::new(stored.freshened(&fields, selection, kept));
-                shared.store.insert(&self.key, self.ticket, entry.clone());
-                entry
+        match (judged, selection) {
+            (Ok((kept, excluded)), Some(selection)) => {
+                excluded.iter().for_each(|name| drop(fields.remove(name)));
+                let fresh = Arc::new(stored.freshened(&fields, selection, kept));
+                shared.store.insert(&self.key, self.ticket, fresh.clone());
+                fresh
             }
-            // The origin takes back its leave to store, or speaks of another
-            // representation than we asked about.
+            // This request is not to leave anything behind; others may.
+            (Err(Unstorable::Authorization | Unstorable::Unwanted), _) => stored.clone(),
             _ => {
                 shared.store.invalidate(&self.key);
                 stored.clone()
             }
+        }
+    }
+
+    /// Updates what is stored from a HEAD, or removes it (RFC 9111 §4.3.5).
+    fn compare<B>(&self, shared: &Shared, response: &Response<B>, exchange: &Exchange) {
+        let Some(stored) = self.selected.as_ref().filter(|_| response.status() == StatusCode::OK)
+        else {
+            return;
         };
-        let age = fresh.kept.freshness.age(exchange.responded);
-        fresh.answer(&self.request, false, age, status)
+        let update = response.headers();
+        let validators = [ETAG, LAST_MODIFIED, CONTENT_LENGTH];
+        let same = validators.iter().all(|name| {
+            update.get(name).is_none_or(|value| stored.fields.get(name) == Some(value))
+        });
+        match same {
+            true => drop(self.update(shared, stored, update, exchange)),
+            false => drop(shared.store.invalidate(&self.key)),
+        }
     }
 
     /// Starts to store a response, where that is permitted and it may fit.
@@ -156,8 +224,10 @@ impl Fetch {
         response: &Response<B>,
         exchange: &Exchange,
     ) -> Option<(Fill, Expected)> {
-        let kept = storable(&self.request, response.status(), response.headers(), exchange).ok()?;
-        let fields = stored_fields(response.headers(), exchange.wall);
+        let status = response.status();
+        let candidate = self.candidate(status, response.headers(), exchange);
+        let (kept, excluded) = storable(&shared.rules, &candidate).ok()?;
+        let fields = stored_fields(response.headers(), &excluded, exchange.wall);
         let selection = Selection::of(&self.request, &fields)?;
         let head = ResponseHead::new(response);
         let expected = Expected::of(&Method::GET, &head, &response.body().size_hint());
@@ -165,19 +235,60 @@ impl Fetch {
             shared.tell(&Event::CacheNotStored { why: "too large" });
             return None;
         }
-        let (key, ticket, status) = (self.key, self.ticket, response.status());
+        let Self { key, ticket, .. } = self;
         let draft = Draft { key, ticket, status, fields, selection, kept, expected };
-        let fill = Fill::new(shared.clone(), draft);
-        Some((fill, expected))
+        Some((Fill::new(shared.clone(), draft), expected))
+    }
+
+    fn candidate<'a>(
+        &'a self,
+        status: StatusCode,
+        headers: &'a HeaderMap,
+        exchange: &Exchange,
+    ) -> Candidate<'a> {
+        let Self { request, default_ttl, .. } = self;
+        Candidate { request, default_ttl: *default_ttl, status, headers, exchange: *exchange }
     }
 }
 
-/// Whether a 304 speaks of this response: its strong validator, if it has one,
-/// is the stored one (RFC 9111 §4.3.4).
-fn is_of(update: &HeaderMap, stored: &Entry) -> bool {
-    let is_strong = |etag: &&HeaderValue| !etag.as_bytes().starts_with(b"W/");
-    match update.get(ETAG).filter(is_strong) {
-        Some(etag) => stored.fields.get(ETAG) == Some(etag),
-        None => true,
+/// What is left to say when the origin, asked about several responses, validates
+/// another one.
+fn not_validated<B>() -> Response<ReplyBody<B>> {
+    let mut response = Response::new(ReplyBody::empty());
+    *response.status_mut() = StatusCode::BAD_GATEWAY;
+    response
+}
+
+/// The answers that a stale response may replace (RFC 5861 §4), and refusals of
+/// the layers inside.
+fn is_trouble(response: &ResponseHead<'_>) -> bool {
+    matches!(response.status().as_u16(), 500 | 502 | 503 | 504)
+        || response.extensions().get::<Refusal>().is_some()
+}
+
+/// Removes what an unsafe request that succeeded has made untrue: its target,
+/// and what its response names of the same origin (RFC 9111 §4.4).
+fn invalidate(shared: &Shared, key: &ResourceKey, response: &ResponseHead<'_>) {
+    if !response.status().is_success() && !response.status().is_redirection() {
+        return;
+    }
+    let named = [LOCATION, CONTENT_LOCATION].into_iter().filter_map(|name| {
+        let reference = response.headers().get(name)?.to_str().ok()?;
+        ResourceKey::new(same_origin(&key.target(), reference)?)
+    });
+    for key in [key.clone()].into_iter().chain(named) {
+        if shared.store.invalidate(&key) {
+            shared.tell(&Event::CacheInvalidated);
+        }
+    }
+}
+
+/// The stored response that a 304 speaks of (RFC 9111 §4.3.4).
+fn identified<'a>(update: &HeaderMap, nominated: &'a [Arc<Entry>]) -> Option<&'a Arc<Entry>> {
+    match (update.get(ETAG), nominated) {
+        (Some(etag), _) => nominated.iter().find(|entry| entry.fields.get(ETAG) == Some(etag)),
+        // We asked about one: nothing else can be meant.
+        (None, [only]) => Some(only),
+        (None, _) => None,
     }
 }

@@ -50,9 +50,12 @@ where
                 Poll::Ready(Ok(response.map(CacheBody::own)))
             }
             StateProj::Forward { call, landing } => {
-                let response = ready!(call.poll(cx))?;
+                let result = ready!(call.poll(cx));
                 let (flight, shared) = landing.take().expect("polled after it was ready");
-                Poll::Ready(Ok(flight.land(&shared, response)))
+                Poll::Ready(match result {
+                    Ok(response) => Ok(flight.land(&shared, response)),
+                    Err(error) => flight.fail(&shared).ok_or(error),
+                })
             }
         }
     }

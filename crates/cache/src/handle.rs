@@ -15,8 +15,11 @@ pub struct CacheHandle {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheStats {
-    /// Requests answered from memory without a call upstream.
+    /// Requests answered from memory with a fresh response.
     pub hits: u64,
+    /// Requests answered from memory though the response was stale: the client
+    /// allowed it, or the origin failed.
+    pub stale: u64,
     /// Requests answered from memory after the origin said 304.
     pub validated: u64,
     /// All other requests.
@@ -41,6 +44,7 @@ impl CacheHandle {
         let (resources, bytes) = self.store.size();
         CacheStats {
             hits: counts.hits.load(Ordering::Relaxed),
+            stale: counts.stale.load(Ordering::Relaxed),
             validated: counts.validated.load(Ordering::Relaxed),
             forwarded: counts.forwarded.load(Ordering::Relaxed),
             stored: counts.stored.load(Ordering::Relaxed),

@@ -1,11 +1,16 @@
 use std::sync::Arc;
+use std::time::Duration;
 
-use tower_edge_core::{Clock, Observe};
+use http::HeaderName;
+use http::header::CDN_CACHE_CONTROL;
+use tower_edge_core::{Clock, Observe, RequestHead};
 use tower_layer::Layer;
 
 use crate::handle::CacheHandle;
+use crate::policy::{Rules, SetCookie, StaleOnError};
 use crate::service::CacheService;
 use crate::shared::Shared;
+use crate::status::StatusField;
 use crate::store::Store;
 
 /// Answers GET and HEAD from memory, by the rules of RFC 9111 for shared caches.
@@ -40,6 +45,9 @@ impl CacheLayer {
             clock: Clock::system(),
             max_entry: capacity / 8,
             observe: None,
+            rules: Rules { targets: vec![CDN_CACHE_CONTROL], ..Rules::default() },
+            default_ttl: None,
+            status: StatusField::new("tower-edge").map(Arc::new),
             counts: Arc::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -48,6 +56,69 @@ impl CacheLayer {
     /// Stores no body of more than `bytes`.
     pub fn max_entry(self, bytes: u64) -> Self {
         self.set(|shared| shared.max_entry = bytes)
+    }
+
+    /// Treats responses that set a cookie in this way.
+    pub fn set_cookie(self, set_cookie: SetCookie) -> Self {
+        self.set(|shared| shared.rules.set_cookie = set_cookie)
+    }
+
+    /// Says when a stale response answers in place of a failed origin: one that
+    /// gives an error, 500, 502, 503 or 504, or that a layer inside refuses to
+    /// call.
+    pub fn stale_on_error(self, stale_on_error: StaleOnError) -> Self {
+        self.set(|shared| shared.rules.stale_on_error = stale_on_error)
+    }
+
+    /// The `stale-if-error` window of responses that do not name one; zero at
+    /// first.
+    pub fn stale_if_error(self, window: Duration) -> Self {
+        self.set(|shared| shared.rules.stale_if_error = window)
+    }
+
+    /// The `stale-while-revalidate` window of responses that do not name one;
+    /// zero at first.
+    ///
+    /// Within it a client is answered at once, and its request goes on as a
+    /// refresh, in a task on the current tokio runtime; one at a time for each
+    /// response.
+    pub fn stale_while_revalidate(self, window: Duration) -> Self {
+        self.set(|shared| shared.rules.stale_while_revalidate = window)
+    }
+
+    /// Reads these response fields before `Cache-Control`, the first one first
+    /// (RFC 9213); `CDN-Cache-Control` at first.
+    pub fn targeted_fields(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.set(|shared| shared.rules.targets = names.into_iter().collect())
+    }
+
+    /// Takes responses for fresh for `ttl` whose origin says nothing, and whose
+    /// status may be cached without a word of it (RFC 9110 §15.1).
+    pub fn default_ttl(self, ttl: Duration) -> Self {
+        self.default_ttl_by(move |_| Some(ttl))
+    }
+
+    /// As [`default_ttl`](Self::default_ttl), as the request decides: `None`
+    /// leaves it to a tenth of the time since `Last-Modified`.
+    pub fn default_ttl_by<F>(self, ttl: F) -> Self
+    where
+        F: Fn(&RequestHead<'_>) -> Option<Duration> + Send + Sync + 'static,
+    {
+        self.set(|shared| shared.default_ttl = Some(Arc::new(ttl)))
+    }
+
+    /// The name of this cache in `Cache-Status`, or none to leave the field
+    /// alone; `tower-edge` at first.
+    ///
+    /// # Panics
+    ///
+    /// If the name is empty or has a character that is not printable ASCII, a
+    /// quote or a backslash.
+    pub fn cache_status<'a>(self, name: impl Into<Option<&'a str>>) -> Self {
+        let field =
+            |name| StatusField::new(name).expect("a name is printable ASCII without quotes");
+        let field = name.into().map(|name| Arc::new(field(name)));
+        self.set(|shared| shared.status = field)
     }
 
     /// Takes the time from `clock`.

@@ -16,22 +16,28 @@
 //! # What it does
 //!
 //! - **Stores** complete responses to GET that are explicitly fresh, or that
-//!   RFC 9111 §4.2.2 lets a cache guess about, or that can be validated.
+//!   RFC 9111 §4.2.2 lets a cache guess about, or that can be validated. Fields
+//!   that `private` or `no-cache` name are left out. `CDN-Cache-Control`, or
+//!   other targeted fields (RFC 9213), go before `Cache-Control`.
 //! - **Keys** them by the effective target (scheme, authority, path, query) and
 //!   by the request fields that `Vary` nominates.
-//! - **Revalidates** stale ones with `If-None-Match` and `If-Modified-Since`,
-//!   and answers the conditions of clients with 304.
-//! - **Invalidates** the target of an unsafe method that succeeded.
-//! - **Says** what it did: `Age`, and `Cache-Status` (RFC 9211) as `tower-edge`.
+//! - **Validates** stale ones with `If-None-Match` and `If-Modified-Since`, asks
+//!   about all variants when a request selects none, and answers the conditions
+//!   of clients with 304.
+//! - **Serves stale** ones while they are refreshed, and when the origin fails
+//!   (RFC 5861), where that is permitted.
+//! - **Invalidates** the target of an unsafe method that succeeded, and what its
+//!   `Location` and `Content-Location` name of the same origin.
+//! - **Says** what it did: `Age`, and `Cache-Status` (RFC 9211).
 //!
 //! # What it does not
 //!
-//! - Responses with `Set-Cookie` are never stored, though RFC 9111 would permit
-//!   it: they are meant for one user.
+//! - Responses with `Set-Cookie` are not stored, though RFC 9111 would permit
+//!   it: they are meant for one user. [`SetCookie`] changes that.
 //! - A GET that has a body, and requests with `Range`, `If-Range`, `If-Match`,
 //!   `If-Unmodified-Since` or `Upgrade` are passed on.
-//! - Concurrent misses of one URI each go upstream, and stale responses are not
-//!   served when the origin fails.
+//! - Responses to POST are not stored, nor are parts (206).
+//! - Concurrent misses of one URI each go upstream.
 //! - A client that leaves before it has the whole body leaves nothing stored.
 
 mod age;
@@ -43,6 +49,7 @@ mod future;
 mod handle;
 mod layer;
 mod policy;
+mod refresh;
 mod service;
 mod shared;
 mod status;
@@ -52,4 +59,5 @@ pub use body::CacheBody;
 pub use future::ResponseFuture;
 pub use handle::{CacheHandle, CacheStats};
 pub use layer::CacheLayer;
+pub use policy::{SetCookie, StaleOnError};
 pub use service::CacheService;

@@ -15,7 +15,8 @@ use crate::shared::{Decision, Shared};
 /// The service that [`CacheLayer`](crate::CacheLayer) makes.
 ///
 /// It is always ready: a hit needs nothing of the inner service, so it does not
-/// wait for it. A request that goes upstream waits for a clone of its own.
+/// wait for it. A request that goes upstream waits for a clone of its own. What
+/// is sent between threads is what a refresh in the background needs.
 #[derive(Clone, Debug)]
 pub struct CacheService<S> {
     inner: S,
@@ -30,9 +31,10 @@ impl<S> CacheService<S> {
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for CacheService<S>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
-    ReqBody: Body,
-    ResBody: Body<Data = Bytes>,
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + 'static,
+    S::Future: Send,
+    ReqBody: Body + Send + 'static,
+    ResBody: Body<Data = Bytes> + Send,
 {
     type Response = Response<CacheBody<ResBody>>;
     type Error = S::Error;
@@ -46,6 +48,10 @@ where
         let has_body = !request.body().is_end_stream();
         match self.shared.decide(&RequestHead::new(&request), has_body) {
             Decision::Answer(response) => ResponseFuture::answer(response),
+            Decision::AnswerAndRefresh(response, refresh) => {
+                refresh.start(self.inner.clone(), request, self.shared.clone());
+                ResponseFuture::answer(response)
+            }
             Decision::Forward(mut flight) => {
                 flight.prepare(request.headers_mut());
                 let call = Oneshot::new(self.inner.clone(), request);

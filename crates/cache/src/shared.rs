@@ -1,17 +1,21 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, UPGRADE};
+use http::header::{CONNECTION, ETAG, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, UPGRADE};
 use http::{HeaderMap, Method, Response, StatusCode};
+use http_body::Body;
 use tower_edge_core::{Clock, Event, Observe, Problem, ReplyBody, RequestHead, Step, Trace};
 
+use crate::body::CacheBody;
+use crate::entry::Entry;
 use crate::flight::{Fetch, Flight};
-use crate::policy::{RequestDirectives, Reuse, reuse};
-use crate::status::{Forward, Status};
-use crate::store::{ResourceKey, Store, selected};
+use crate::policy::{RequestDirectives, Reuse, Rules, reuse};
+use crate::refresh::{Refresh, Turn};
+use crate::status::{Forward, Status, StatusField};
+use crate::store::{ResourceKey, Store, Variants, selected};
 
 /// What all clones of a cache share.
 #[derive(Clone)]
@@ -19,6 +23,9 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Clock,
     pub(crate) max_entry: u64,
+    pub(crate) rules: Rules,
+    pub(crate) default_ttl: Option<DefaultTtl>,
+    pub(crate) status: Option<Arc<StatusField>>,
     pub(crate) observe: Option<Arc<dyn Observe>>,
     pub(crate) counts: Arc<Counts>,
 }
@@ -26,14 +33,16 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) hits: AtomicU64,
+    pub(crate) stale: AtomicU64,
     pub(crate) validated: AtomicU64,
     pub(crate) forwarded: AtomicU64,
     pub(crate) stored: AtomicU64,
 }
 
-/// What becomes of a request: an answer at once, or a flight upstream.
+/// What becomes of a request: an answer at once, a flight upstream, or both.
 pub(crate) enum Decision<B> {
     Answer(Response<ReplyBody<B>>),
+    AnswerAndRefresh(Response<ReplyBody<B>>, Refresh),
     Forward(Flight),
 }
 
@@ -57,29 +66,41 @@ impl Shared {
                 None => Flight::Pass(Forward::Method),
             }),
         };
-        if let Decision::Answer(_) = &decision {
+        if let Decision::Answer(_) | Decision::AnswerAndRefresh(..) = &decision {
             Trace::with(|trace| {
-                trace.push(Step::new("cache", self.clock.since(now)).note(Status::Hit.word()));
+                trace.push(Step::new("cache", self.clock.since(now)).note("hit"));
             });
         }
         decision
+    }
+
+    /// Passes a response on.
+    pub(crate) fn pass<B>(&self, status: Status, response: Response<B>) -> Response<CacheBody<B>>
+    where
+        B: Body<Data = Bytes>,
+    {
+        let mut response = response.map(CacheBody::passed);
+        self.tell_of(status, response.headers_mut());
+        response
+    }
+
+    /// Counts and tells what became of a request, its client among others.
+    pub(crate) fn tell_of(&self, status: Status, fields: &mut HeaderMap) {
+        let counter = match status {
+            Status::Hit { ttl: 0.. } => &self.counts.hits,
+            Status::Hit { .. } | Status::StaleOnError(_) => &self.counts.stale,
+            Status::Validated(_) => &self.counts.validated,
+            _ => &self.counts.forwarded,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.tell(&Event::CacheLookup { found: status.word() });
+        StatusField::add(self.status.as_ref(), status, fields);
     }
 
     pub(crate) fn tell(&self, event: &Event<'_>) {
         if let Some(observe) = &self.observe {
             observe.event(event);
         }
-    }
-
-    /// Counts and tells what became of a request.
-    pub(crate) fn note(&self, status: Status) {
-        let counter = match status {
-            Status::Hit => &self.counts.hits,
-            Status::Validated(_) => &self.counts.validated,
-            _ => &self.counts.forwarded,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        self.tell(&Event::CacheLookup { found: status.word() });
     }
 
     fn look_up<B>(&self, request: &RequestHead<'_>, now: Instant) -> Decision<B> {
@@ -91,13 +112,19 @@ impl Shared {
         let reuse = entry.map(|entry| (entry, reuse(&wishes, &entry.kept, now)));
         let forward = match reuse {
             Some((entry, Reuse::Serve { age })) => {
-                self.note(Status::Hit);
-                return Decision::Answer(entry.answer(
-                    request.headers(),
-                    head_only,
-                    age,
-                    Status::Hit,
-                ));
+                return Decision::Answer(self.answer(entry, request, age));
+            }
+            Some((entry, Reuse::ServeAndRefresh { age })) => {
+                let answer = self.answer(entry, request, age);
+                let refresh = ResourceKey::of(&target).zip(Turn::take(entry)).map(|(key, turn)| {
+                    let fetch = self.fetch(request, key, Some(entry), vec![entry.clone()], now);
+                    let fetch = Fetch { head_only: false, ..fetch };
+                    Refresh { flight: Flight::Fetch(Box::new(fetch)), turn }
+                });
+                return match refresh {
+                    Some(refresh) => Decision::AnswerAndRefresh(answer, refresh),
+                    None => Decision::Answer(answer),
+                };
             }
             Some((_, Reuse::Stale)) => Forward::Stale,
             Some((_, Reuse::Unwanted)) => Forward::Request,
@@ -105,22 +132,54 @@ impl Shared {
             None => Forward::UriMiss,
         };
         if wishes.only_if_cached {
-            self.note(Status::Unsatisfied);
-            return Decision::Answer(unsatisfied(request));
+            let mut answer = NOT_CACHED.response(request).map(ReplyBody::bytes);
+            self.tell_of(Status::Unsatisfied, answer.headers_mut());
+            return Decision::Answer(answer);
         }
-        // A HEAD goes as it is: what it brings back has no body to store.
-        let key = if head_only { None } else { ResourceKey::of(&target) };
-        Decision::Forward(match key {
-            Some(key) => Flight::Fetch(Box::new(Fetch {
-                ticket: self.store.ticket(&key),
-                key,
-                request: request.headers().clone(),
-                stored: entry.cloned(),
-                forward,
-                requested: now,
-            })),
-            None => Flight::Pass(forward),
-        })
+        let Some(key) = ResourceKey::of(&target) else {
+            return Decision::Forward(Flight::Pass(forward));
+        };
+        let nominated = match (&variants, entry) {
+            _ if head_only => Vec::new(),
+            (_, Some(entry)) => vec![entry.clone()],
+            (Some(variants), None) => tagged(variants),
+            (None, None) => Vec::new(),
+        };
+        let fetch = self.fetch(request, key, entry, nominated, now);
+        Decision::Forward(Flight::Fetch(Box::new(Fetch { forward, ..fetch })))
+    }
+
+    fn answer<B>(
+        &self,
+        entry: &Entry,
+        request: &RequestHead<'_>,
+        age: Duration,
+    ) -> Response<ReplyBody<B>> {
+        let head_only = request.method() == Method::HEAD;
+        let mut answer = entry.answer(request.headers(), head_only, age);
+        self.tell_of(Status::hit(&entry.kept, age), answer.headers_mut());
+        answer
+    }
+
+    fn fetch(
+        &self,
+        request: &RequestHead<'_>,
+        key: ResourceKey,
+        selected: Option<&Arc<Entry>>,
+        nominated: Vec<Arc<Entry>>,
+        now: Instant,
+    ) -> Fetch {
+        Fetch {
+            ticket: self.store.ticket(&key),
+            key,
+            head_only: request.method() == Method::HEAD,
+            request: request.headers().clone(),
+            selected: selected.cloned(),
+            nominated,
+            default_ttl: self.default_ttl.as_ref().and_then(|ttl| ttl(request)),
+            forward: Forward::Stale,
+            requested: now,
+        }
     }
 }
 
@@ -140,12 +199,15 @@ fn is_for_cache(headers: &HeaderMap) -> bool {
     !upgrades && !names.iter().any(|name| headers.contains_key(name))
 }
 
-/// The answer to `only-if-cached` when nothing is (RFC 9111 §5.2.1.7).
-fn unsatisfied<B>(request: &RequestHead<'_>) -> Response<ReplyBody<B>> {
-    let mut response = NOT_CACHED.response(request).map(|bytes: Bytes| ReplyBody::bytes(bytes));
-    Status::Unsatisfied.add_to(response.headers_mut());
-    response
+/// The variants that an entity tag can tell apart: if the origin chooses one of
+/// them, it need not send it again (RFC 9111 §4.3.1).
+fn tagged(variants: &Variants) -> Vec<Arc<Entry>> {
+    variants.iter().filter(|entry| entry.fields.contains_key(ETAG)).cloned().collect()
 }
 
+/// How long a response is fresh whose origin says nothing.
+pub(crate) type DefaultTtl = Arc<dyn Fn(&RequestHead<'_>) -> Option<Duration> + Send + Sync>;
+
+/// The answer to `only-if-cached` when nothing is (RFC 9111 §5.2.1.7).
 const NOT_CACHED: Problem =
     Problem::new(StatusCode::GATEWAY_TIMEOUT, 14, "not in the cache, and only-if-cached was asked");

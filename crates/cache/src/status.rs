@@ -1,5 +1,11 @@
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
 use http::header::CACHE_STATUS;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use crate::policy::Kept;
 
 /// Why a request went upstream, in the words of RFC 9211 §2.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,64 +18,200 @@ pub(crate) enum Forward {
     Stale,
 }
 
+impl Forward {
+    /// The word for logs and traces.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Bypass => "bypass",
+            Self::Method => "method",
+            Self::UriMiss | Self::VaryMiss => "miss",
+            Self::Request => "request",
+            Self::Stale => "expired",
+        }
+    }
+}
+
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
-    Hit,
+    /// Answered from the store, fresh for so many seconds more; stale for so
+    /// many, if negative.
+    Hit { ttl: i64 },
     /// It was forwarded, and the response passed on.
     Forwarded(Forward),
     /// It was forwarded, and the response is stored while it passes.
     Stored(Forward),
     /// It was forwarded as a validation, and what is stored is still good.
     Validated(Forward),
+    /// It was forwarded in vain, with this status if there was one, and what is
+    /// stored answers though it is stale.
+    StaleOnError(Option<StatusCode>),
     /// It wanted only what is stored, and there was nothing.
     Unsatisfied,
 }
 
 impl Status {
-    /// Adds the member of this cache to `Cache-Status`, behind those of the
-    /// caches nearer to the origin; an empty value is a slot to be filled.
-    pub(crate) fn add_to(self, fields: &mut HeaderMap) {
-        let member = HeaderValue::from_static(self.member());
+    /// The answer of a stored response of this age.
+    pub(crate) fn hit(kept: &Kept, age: Duration) -> Self {
+        let seconds = |time: Duration| time.as_secs() as i64;
+        Self::Hit { ttl: seconds(kept.freshness.lifetime()) - seconds(age) }
+    }
+
+    /// The word for logs and traces.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Hit { ttl: ..0 } | Self::StaleOnError(_) => "stale",
+            Self::Hit { .. } => "hit",
+            Self::Validated(_) => "validated",
+            Self::Unsatisfied => "unsatisfied",
+            Self::Forwarded(forward) | Self::Stored(forward) => forward.word(),
+        }
+    }
+}
+
+/// Writes the member of a cache into `Cache-Status` (RFC 9211).
+///
+/// What does not change is made once; the member of a hit is made once a thread
+/// and second.
+#[derive(Debug)]
+pub(crate) struct StatusField {
+    name: Box<str>,
+    forwarded: [HeaderValue; FORWARDS.len()],
+    stored: [HeaderValue; FORWARDS.len()],
+}
+
+impl StatusField {
+    /// A member of this name; none if it is no token and no string of a
+    /// structured field (RFC 9211 §2).
+    pub(crate) fn new(name: &str) -> Option<Self> {
+        let token = |c: char| c.is_ascii_alphanumeric() || "-._~!#$%&'*+^`|:/".contains(c);
+        let plain = name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(token);
+        let quotable = name.chars().all(|c| matches!(c, ' '..='~') && !"\"\\".contains(c));
+        let name: Box<str> = match plain {
+            true => name.into(),
+            false if quotable && !name.is_empty() => format!("\"{name}\"").into(),
+            false => return None,
+        };
+        let member = |text: String| HeaderValue::try_from(text).ok();
+        let all = |end: &str| {
+            let values = FORWARDS.map(|forward| member(format!("{name}; fwd={forward}{end}")));
+            values.into_iter().collect::<Option<Vec<_>>>()?.try_into().ok()
+        };
+        Some(Self { forwarded: all("")?, stored: all("; stored")?, name })
+    }
+
+    /// Adds the member behind those of the caches nearer to the origin; an empty
+    /// value is a slot to be filled.
+    pub(crate) fn add(this: Option<&Arc<Self>>, status: Status, fields: &mut HeaderMap) {
+        let Some(member) = this.and_then(|this| this.member(status)) else {
+            if fields.get(CACHE_STATUS).is_some_and(HeaderValue::is_empty) {
+                fields.remove(CACHE_STATUS);
+            }
+            return;
+        };
         match fields.get_mut(CACHE_STATUS) {
             Some(slot) if slot.is_empty() => *slot = member,
             _ => drop(fields.append(CACHE_STATUS, member)),
         }
     }
 
-    /// The word for logs and traces.
-    pub(crate) const fn word(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Validated(_) => "validated",
-            Self::Unsatisfied => "unsatisfied",
-            Self::Forwarded(forward) | Self::Stored(forward) => match forward {
-                Forward::Bypass => "bypass",
-                Forward::Method => "method",
-                Forward::UriMiss | Forward::VaryMiss => "miss",
-                Forward::Request => "request",
-                Forward::Stale => "stale",
-            },
+    fn member(self: &Arc<Self>, status: Status) -> Option<HeaderValue> {
+        let name = &self.name;
+        let text = match status {
+            Status::Hit { ttl } => return self.hit(ttl),
+            Status::Forwarded(forward) => return Some(self.forwarded[forward as usize].clone()),
+            Status::Stored(forward) => return Some(self.stored[forward as usize].clone()),
+            Status::Validated(forward) => {
+                format!("{name}; fwd={}; fwd-status=304", FORWARDS[forward as usize])
+            }
+            Status::StaleOnError(Some(status)) => {
+                format!("{name}; fwd=stale; fwd-status={}; detail=stale-if-error", status.as_u16())
+            }
+            Status::StaleOnError(None) => format!("{name}; fwd=stale; detail=stale-if-error"),
+            Status::Unsatisfied => format!("{name}; detail=only-if-cached"),
+        };
+        HeaderValue::try_from(text).ok()
+    }
+
+    fn hit(self: &Arc<Self>, ttl: i64) -> Option<HeaderValue> {
+        MADE.with_borrow_mut(|made| {
+            let slot = &mut made[ttl.rem_euclid(SLOTS as i64) as usize];
+            if let Some((by, known, value)) = slot
+                && *known == ttl
+                && Arc::ptr_eq(by, self)
+            {
+                return Some(value.clone());
+            }
+            let value = HeaderValue::try_from(format!("{}; hit; ttl={ttl}", self.name)).ok()?;
+            *slot = Some((self.clone(), ttl, value.clone()));
+            Some(value)
+        })
+    }
+}
+
+type Made = Option<(Arc<StatusField>, i64, HeaderValue)>;
+
+thread_local! {
+    static MADE: RefCell<[Made; SLOTS]> = const { RefCell::new([const { None }; SLOTS]) };
+}
+
+const SLOTS: usize = 64;
+
+/// In the order of [`Forward`].
+const FORWARDS: [&str; 6] = ["bypass", "method", "uri-miss", "vary-miss", "request", "stale"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(name: &str, status: Status) -> String {
+        let field = Arc::new(StatusField::new(name).unwrap());
+        let mut fields = HeaderMap::new();
+        StatusField::add(Some(&field), status, &mut fields);
+        fields[CACHE_STATUS].to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_member_says_what_became_of_the_request() {
+        for (status, member) in [
+            (Status::Hit { ttl: 5 }, "a; hit; ttl=5"),
+            (Status::Hit { ttl: -3 }, "a; hit; ttl=-3"),
+            (Status::Forwarded(Forward::Bypass), "a; fwd=bypass"),
+            (Status::Stored(Forward::Stale), "a; fwd=stale; stored"),
+            (Status::Stored(Forward::UriMiss), "a; fwd=uri-miss; stored"),
+            (Status::Validated(Forward::Request), "a; fwd=request; fwd-status=304"),
+            (
+                Status::StaleOnError(Some(StatusCode::BAD_GATEWAY)),
+                "a; fwd=stale; fwd-status=502; detail=stale-if-error",
+            ),
+            (Status::StaleOnError(None), "a; fwd=stale; detail=stale-if-error"),
+        ] {
+            assert_eq!(written("a", status), member);
         }
     }
 
-    const fn member(self) -> &'static str {
-        use Forward::{Bypass, Method, Request, Stale, UriMiss, VaryMiss};
-        match self {
-            Self::Hit => "tower-edge; hit",
-            Self::Unsatisfied => "tower-edge; detail=only-if-cached",
-            Self::Forwarded(Bypass) | Self::Stored(Bypass) => "tower-edge; fwd=bypass",
-            Self::Forwarded(Method) | Self::Stored(Method) => "tower-edge; fwd=method",
-            Self::Forwarded(UriMiss) => "tower-edge; fwd=uri-miss",
-            Self::Forwarded(VaryMiss) => "tower-edge; fwd=vary-miss",
-            Self::Forwarded(Request) => "tower-edge; fwd=request",
-            Self::Forwarded(Stale) => "tower-edge; fwd=stale",
-            Self::Stored(UriMiss) => "tower-edge; fwd=uri-miss; stored",
-            Self::Stored(VaryMiss) => "tower-edge; fwd=vary-miss; stored",
-            Self::Stored(Request) => "tower-edge; fwd=request; stored",
-            Self::Stored(Stale) => "tower-edge; fwd=stale; stored",
-            Self::Validated(Request) => "tower-edge; fwd=request; fwd-status=304",
-            Self::Validated(_) => "tower-edge; fwd=stale; fwd-status=304",
+    #[test]
+    fn a_name_is_a_token_or_a_string() {
+        assert_eq!(written("my cache", Status::Hit { ttl: 0 }), "\"my cache\"; hit; ttl=0");
+        assert_eq!(written("9a", Status::Hit { ttl: 64 }), "\"9a\"; hit; ttl=64");
+        assert!(["", "a\"b", "\u{e9}", "a\nb"].iter().all(|name| StatusField::new(name).is_none()));
+    }
+
+    #[test]
+    fn caches_that_share_a_thread_are_told_apart() {
+        for _ in 0..2 {
+            assert_eq!(written("a", Status::Hit { ttl: 7 }), "a; hit; ttl=7");
+            assert_eq!(written("b", Status::Hit { ttl: 7 }), "b; hit; ttl=7");
         }
+    }
+
+    #[test]
+    fn a_cache_that_says_nothing_leaves_no_slot_behind() {
+        let mut fields = HeaderMap::from_iter([(CACHE_STATUS, HeaderValue::from_static(""))]);
+        StatusField::add(None, Status::Hit { ttl: 0 }, &mut fields);
+        assert!(fields.is_empty());
+        fields.insert(CACHE_STATUS, HeaderValue::from_static("inner; hit"));
+        StatusField::add(None, Status::Hit { ttl: 0 }, &mut fields);
+        assert_eq!(fields[CACHE_STATUS], "inner; hit");
     }
 }

@@ -124,7 +124,12 @@ impl ResourceKey {
         target.to_string().try_into().ok().map(Self)
     }
 
-    fn target(&self) -> Target<'_> {
+    /// The key of a URI in absolute form.
+    pub(crate) fn new(uri: Uri) -> Option<Self> {
+        Self::of(&Target::from_uri(&uri))
+    }
+
+    pub(crate) fn target(&self) -> Target<'_> {
         Target::from_uri(&self.0)
     }
 

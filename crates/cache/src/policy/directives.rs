@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, PRAGMA};
+use http::header::{CACHE_CONTROL, EXPIRES, PRAGMA};
 use http::{HeaderMap, HeaderName};
 
 /// What a request asks of caches (RFC 9111 §5.2.1).
@@ -12,6 +12,8 @@ pub(crate) struct RequestDirectives {
     pub(crate) only_if_cached: bool,
     pub(crate) max_age: Option<Duration>,
     pub(crate) min_fresh: Option<Duration>,
+    /// How stale a response may be; without an argument for ever.
+    pub(crate) max_stale: Option<Duration>,
 }
 
 impl RequestDirectives {
@@ -28,46 +30,74 @@ impl RequestDirectives {
             b"no-store" => all.no_store = true,
             b"no-cache" => all.no_cache = true,
             b"only-if-cached" => all.only_if_cached = true,
-            b"max-age" => {
-                let limit = seconds(argument);
-                all.max_age = Some(all.max_age.map_or(limit, |other| other.min(limit)));
-            }
+            b"max-age" => least(&mut all.max_age, seconds(argument)),
             b"min-fresh" => all.min_fresh = all.min_fresh.max(Some(seconds(argument))),
+            b"max-stale" => {
+                least(&mut all.max_stale, argument.map_or(FOREVER, |_| seconds(argument)))
+            }
             _ => {}
         });
         all
     }
 }
 
-/// What a response permits caches (RFC 9111 §5.2.2).
-///
-/// `no-cache` and `private` that name fields count as without them: RFC 9111
-/// §§5.2.2.4 and 5.2.2.7 let a cache be that careful.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a response permits caches (RFC 9111 §5.2.2, RFC 5861).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ResponseDirectives {
     pub(crate) no_store: bool,
     pub(crate) no_cache: bool,
     pub(crate) private: bool,
     pub(crate) public: bool,
     pub(crate) must_revalidate: bool,
+    pub(crate) proxy_revalidate: bool,
+    pub(crate) must_understand: bool,
     pub(crate) max_age: Option<Duration>,
     pub(crate) s_maxage: Option<Duration>,
+    pub(crate) stale_while_revalidate: Option<Duration>,
+    pub(crate) stale_if_error: Option<Duration>,
+    /// Whether `Expires` is there, and counts.
+    pub(crate) expires: bool,
+    /// The fields that `no-cache` and `private` name (§§5.2.2.4, 5.2.2.7): the
+    /// response may be stored and reused without them.
+    pub(crate) excluded: Vec<HeaderName>,
 }
 
 impl ResponseDirectives {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let mut all = Self::default();
-        each(headers, &CACHE_CONTROL, |name, argument| match lower(name, &mut [0; LONGEST]) {
-            b"no-store" => all.no_store = true,
-            b"no-cache" => all.no_cache = true,
-            b"private" => all.private = true,
-            b"public" => all.public = true,
-            b"must-revalidate" => all.must_revalidate = true,
-            b"max-age" => state(&mut all.max_age, seconds(argument)),
-            b"s-maxage" => state(&mut all.s_maxage, seconds(argument)),
-            _ => {}
-        });
+        let mut all = Self { expires: headers.contains_key(EXPIRES), ..Self::default() };
+        each(headers, &CACHE_CONTROL, |name, argument| all.add(name, argument));
         all
+    }
+
+    pub(super) fn add(&mut self, name: &[u8], argument: Option<&[u8]>) {
+        match lower(name, &mut [0; LONGEST]) {
+            b"no-store" => self.no_store = true,
+            b"no-cache" => self.no_cache |= !self.exclude(argument),
+            b"private" => self.private |= !self.exclude(argument),
+            b"public" => self.public = true,
+            b"must-revalidate" => self.must_revalidate = true,
+            b"proxy-revalidate" => self.proxy_revalidate = true,
+            b"must-understand" => self.must_understand = true,
+            b"max-age" => state(&mut self.max_age, seconds(argument)),
+            b"s-maxage" => state(&mut self.s_maxage, seconds(argument)),
+            b"stale-while-revalidate" => least(&mut self.stale_while_revalidate, seconds(argument)),
+            b"stale-if-error" => least(&mut self.stale_if_error, seconds(argument)),
+            _ => {}
+        }
+    }
+
+    /// Notes the fields that an argument names; `false` if it is none, or one
+    /// that cannot be read: then the directive holds for the whole response.
+    fn exclude(&mut self, argument: Option<&[u8]>) -> bool {
+        let names = argument.unwrap_or_default().split(|&c| c == b',').map(<[u8]>::trim_ascii);
+        let names = names.filter(|name| !name.is_empty()).map(HeaderName::from_bytes);
+        match names.collect::<Result<Vec<_>, _>>() {
+            Ok(names) if !names.is_empty() => {
+                self.excluded.extend(names);
+                true
+            }
+            _ => false,
+        }
     }
 }
 
@@ -78,8 +108,13 @@ fn seconds(argument: Option<&[u8]>) -> Duration {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Duration::ZERO;
     }
-    let add = |sum: u64, digit: &u8| (sum * 10 + u64::from(digit - b'0')).min(FOREVER);
+    let add = |sum: u64, digit: &u8| (sum * 10 + u64::from(digit - b'0')).min(FOREVER.as_secs());
     Duration::from_secs(digits.iter().fold(0, add))
+}
+
+/// Limits that are set twice: the smaller one keeps both.
+fn least(limit: &mut Option<Duration>, other: Duration) {
+    *limit = Some(limit.map_or(other, |limit| limit.min(other)));
 }
 
 /// A lifetime that is stated twice, and differently, makes the response stale
@@ -145,10 +180,10 @@ fn lower<'a>(name: &[u8], buffer: &'a mut [u8; LONGEST]) -> &'a [u8] {
 }
 
 /// The length of the longest directive that is known here.
-const LONGEST: usize = "must-revalidate".len();
+const LONGEST: usize = "stale-while-revalidate".len();
 
 /// 2^31 seconds, the least that RFC 9111 §1.2.2 wants an overflow to become.
-const FOREVER: u64 = 1 << 31;
+const FOREVER: Duration = Duration::from_secs(1 << 31);
 
 #[cfg(test)]
 mod tests {
@@ -176,7 +211,7 @@ mod tests {
             (" , ,max-age=60,", Some(60)),
             ("x=\"open, max-age=60", None),
             ("max-age=00060", Some(60)),
-            ("max-age=99999999999999999999999", Some(FOREVER)),
+            ("max-age=99999999999999999999999", Some(1 << 31)),
             ("max-age=-1", Some(0)),
             ("max-age=1.5", Some(0)),
             ("max-age=", Some(0)),
@@ -193,10 +228,37 @@ mod tests {
     }
 
     #[test]
-    fn directives_have_no_case_and_may_name_fields() {
-        let all = response(&["No-Cache=\"set-cookie, x\", PRIVATE=\"x\", must-revalidate, public"]);
+    fn directives_have_no_case() {
+        let all = response(&["No-Cache, PRIVATE, must-revalidate, public, Must-Understand"]);
         assert!(all.no_cache && all.private && all.must_revalidate && all.public);
-        assert!(!all.no_store);
+        assert!(all.must_understand && !all.no_store && !all.proxy_revalidate);
+    }
+
+    #[test]
+    fn fields_may_be_excluded_instead_of_the_whole() {
+        for (line, whole, excluded) in [
+            ("no-cache=\"Set-Cookie, x\"", false, &["set-cookie", "x"][..]),
+            ("private=x", false, &["x"]),
+            ("no-cache=\"a\", no-cache", true, &["a"]),
+            ("private=\"\"", true, &[]),
+            ("no-cache=\"a b\"", true, &[]),
+        ] {
+            let all = response(&[line]);
+            assert_eq!(all.no_cache || all.private, whole, "{line}");
+            assert_eq!(all.excluded, excluded, "{line}");
+        }
+    }
+
+    #[test]
+    fn max_stale_may_be_without_a_limit() {
+        let stale = |line: &str| {
+            let headers = HeaderMap::from_iter([(CACHE_CONTROL, line.parse().unwrap())]);
+            RequestDirectives::of(&headers).max_stale.map(|stale| stale.as_secs())
+        };
+        assert_eq!(stale("max-stale"), Some(1 << 31));
+        assert_eq!(stale("max-stale=5, max-stale"), Some(5));
+        assert_eq!(stale("max-stale=x"), Some(0));
+        assert_eq!(stale("max-age=5"), None);
     }
 
     #[test]
@@ -221,7 +283,7 @@ mod tests {
             before in "([a-z]{1,9}(=([0-9]{1,3}|\"[a-z,= ]{0,9}\"))?[ ]?,[ ]?){0,4}", age in 0_u32..,
         ) {
             prop_assume!(!before.contains("max-age"));
-            prop_assert_eq!(max_age(&[&format!("{before}max-age={age}")]), Some(u64::from(age).min(FOREVER)));
+            prop_assert_eq!(max_age(&[&format!("{before}max-age={age}")]), Some(u64::from(age).min(1 << 31)));
         }
     }
 }

@@ -9,11 +9,17 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The fields of a response as they are stored (RFC 9111 §3.1).
 ///
-/// What belongs to the connection or to a proxy's credentials is removed. A
-/// response without `Date` gets the time at which it arrived (RFC 9110 §6.6.1).
-pub(crate) fn stored_fields(response: &HeaderMap, responded: SystemTime) -> HeaderMap {
+/// What belongs to the connection or to a proxy's credentials is removed, and
+/// what is `excluded`. A response without `Date` gets the time at which it
+/// arrived (RFC 9110 §6.6.1).
+pub(crate) fn stored_fields(
+    response: &HeaderMap,
+    excluded: &[HeaderName],
+    responded: SystemTime,
+) -> HeaderMap {
     let mut fields = HeaderMap::with_capacity(response.len() + 3);
-    let kept = response.iter().filter(|(name, _)| is_stored(name, response));
+    let is_kept = |name: &HeaderName| is_stored(name, response) && !excluded.contains(name);
+    let kept = response.iter().filter(|(name, _)| is_kept(name));
     fields.extend(kept.map(|(name, value)| (name.clone(), value.clone())));
     if !fields.contains_key(DATE)
         && let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(responded))
@@ -35,7 +41,7 @@ pub(crate) fn updated_fields(
     const BOUND: [HeaderName; 4] = [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE, CONTENT_RANGE];
     let mut fields = stored.clone();
     fields.remove(AGE);
-    let update = stored_fields(update, responded);
+    let update = stored_fields(update, &[], responded);
     let names = update.keys().filter(|name| !BOUND.contains(name));
     for name in names {
         fields.remove(name);
@@ -100,7 +106,13 @@ mod tests {
             ("link", "<b>"),
             DATED,
         ]);
-        assert_eq!(stored_fields(&response, SystemTime::UNIX_EPOCH), stored);
+        assert_eq!(stored_fields(&response, &[], SystemTime::UNIX_EPOCH), stored);
+        let without = stored_fields(
+            &stored,
+            &[DATE, HeaderName::from_static("link")],
+            SystemTime::UNIX_EPOCH,
+        );
+        assert_eq!(without, map(&[("trailer", "x-sum"), ("x-unknown", "1"), DATED]));
     }
 
     #[test]

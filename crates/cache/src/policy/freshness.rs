@@ -27,10 +27,13 @@ impl Freshness {
         status: StatusCode,
         headers: &HeaderMap,
         directives: &ResponseDirectives,
+        default_ttl: Option<Duration>,
         exchange: &Exchange,
     ) -> Self {
+        let explicit = explicit_lifetime(headers, directives, exchange.wall);
+        let guess = || heuristic_lifetime(status, headers, directives, default_ttl, exchange.wall);
         Self {
-            lifetime: lifetime(status, headers, directives, exchange.wall),
+            lifetime: explicit.unwrap_or_else(guess),
             initial_age: initial_age(headers, exchange),
             responded: exchange.responded,
         }
@@ -56,29 +59,39 @@ pub(super) fn is_heuristically_cacheable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
-/// `freshness_lifetime` (§4.2.1), else a heuristic one (§4.2.2).
-fn lifetime(
-    status: StatusCode,
+/// `freshness_lifetime` (§4.2.1).
+fn explicit_lifetime(
     headers: &HeaderMap,
     directives: &ResponseDirectives,
     wall: SystemTime,
-) -> Duration {
-    let between = |later: SystemTime, earlier| later.duration_since(earlier).unwrap_or_default();
-    let generated = date(headers, DATE).unwrap_or(wall);
-    if let Some(explicit) = directives.s_maxage.or(directives.max_age) {
-        return explicit;
-    }
-    if headers.contains_key(EXPIRES) {
+) -> Option<Duration> {
+    let stated = directives.s_maxage.or(directives.max_age);
+    stated.or_else(|| {
+        let generated = date(headers, DATE).unwrap_or(wall);
         // §5.3: what is no date, such as 0, has expired.
-        return date(headers, EXPIRES)
-            .map_or(Duration::ZERO, |expires| between(expires, generated));
+        let left = |expires: SystemTime| expires.duration_since(generated).unwrap_or_default();
+        directives.expires.then(|| date(headers, EXPIRES).map_or(Duration::ZERO, left))
+    })
+}
+
+/// How long a response is taken for fresh whose origin says nothing (§4.2.2):
+/// as the operator says, else a tenth of the time since it was modified.
+fn heuristic_lifetime(
+    status: StatusCode,
+    headers: &HeaderMap,
+    directives: &ResponseDirectives,
+    default_ttl: Option<Duration>,
+    wall: SystemTime,
+) -> Duration {
+    if !directives.public && !is_heuristically_cacheable(status) {
+        return Duration::ZERO;
     }
-    match date(headers, LAST_MODIFIED) {
-        Some(modified) if directives.public || is_heuristically_cacheable(status) => {
-            (between(generated, modified) / 10).min(LONGEST_HEURISTIC)
-        }
-        _ => Duration::ZERO,
-    }
+    default_ttl.unwrap_or_else(|| {
+        let generated = date(headers, DATE).unwrap_or(wall);
+        let modified = date(headers, LAST_MODIFIED);
+        let unchanged = modified.and_then(|modified| generated.duration_since(modified).ok());
+        (unchanged.unwrap_or_default() / 10).min(LONGEST_HEURISTIC)
+    })
 }
 
 /// `corrected_initial_age` (§4.2.3).
@@ -126,7 +139,7 @@ mod tests {
         };
         let directives = ResponseDirectives::of(&headers);
         let status = StatusCode::from_u16(status).unwrap();
-        let found = Freshness::of(status, &headers, &directives, &exchange);
+        let found = Freshness::of(status, &headers, &directives, None, &exchange);
         (found.lifetime().as_secs(), found.age(exchange.responded).as_secs())
     }
 

@@ -1,12 +1,14 @@
 use std::time::{Duration, Instant};
 
-use super::{Kept, RequestDirectives};
+use super::{Kept, RequestDirectives, Rules, StaleOnError};
 
 /// What to do with the stored response that a request selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reuse {
     /// Answer with it; its age goes into the answer.
     Serve { age: Duration },
+    /// Answer with it, and refresh it meanwhile (RFC 5861 §3).
+    ServeAndRefresh { age: Duration },
     /// It has gone stale, or its `no-cache` asks for validation.
     Stale,
     /// The client does not want it as it is.
@@ -17,15 +19,33 @@ pub(crate) enum Reuse {
 pub(crate) fn reuse(request: &RequestDirectives, stored: &Kept, now: Instant) -> Reuse {
     let age = stored.freshness.age(now);
     let lifetime = stored.freshness.lifetime();
-    if stored.no_cache || age >= lifetime {
+    if stored.no_cache {
         return Reuse::Stale;
     }
     let too_old = request.max_age.is_some_and(|most| age > most);
-    let too_short = request.min_fresh.is_some_and(|least| lifetime - age < least);
-    match request.no_cache || too_old || too_short {
-        true => Reuse::Unwanted,
-        false => Reuse::Serve { age },
+    let left = lifetime.saturating_sub(age);
+    let too_short = request.min_fresh.is_some_and(|least| left < least);
+    if request.no_cache || too_old || too_short {
+        return if left.is_zero() { Reuse::Stale } else { Reuse::Unwanted };
     }
+    let staleness = age.saturating_sub(lifetime);
+    if !left.is_zero() {
+        Reuse::Serve { age }
+    } else if staleness < stored.stale.while_revalidate {
+        Reuse::ServeAndRefresh { age }
+    } else if !stored.stale.forbidden && request.max_stale.is_some_and(|most| staleness <= most) {
+        Reuse::Serve { age }
+    } else {
+        Reuse::Stale
+    }
+}
+
+/// Whether a stale response may answer in place of a failed origin
+/// (RFC 9111 §4.2.4, RFC 5861 §4).
+pub(crate) fn may_replace_error(rules: &Rules, stored: &Kept, now: Instant) -> bool {
+    let staleness = stored.freshness.age(now).saturating_sub(stored.freshness.lifetime());
+    let disconnected = rules.stale_on_error == StaleOnError::Rfc && !stored.stale.forbidden;
+    !stored.no_cache && (disconnected || staleness < stored.stale.if_error)
 }
 
 #[cfg(test)]
@@ -36,25 +56,37 @@ mod tests {
     use http::{HeaderMap, StatusCode, header};
 
     use super::*;
-    use crate::policy::{Exchange, storable};
+    use crate::policy::{Candidate, Exchange, storable};
+
+    fn control(line: &str) -> HeaderMap {
+        [(header::CACHE_CONTROL, line.parse().unwrap())].into_iter().collect()
+    }
+
+    /// A stored response, and the moment at which it is this old.
+    fn stored(response: &str, seconds: u64) -> (Kept, Instant) {
+        let start = Instant::now();
+        let mut headers = control(response);
+        headers.insert(header::ETAG, "\"a\"".parse().unwrap());
+        let candidate = Candidate {
+            request: &HeaderMap::new(),
+            default_ttl: None,
+            status: StatusCode::OK,
+            headers: &headers,
+            exchange: Exchange { requested: start, responded: start, wall: SystemTime::UNIX_EPOCH },
+        };
+        let (kept, _) = storable(&Rules::default(), &candidate).unwrap();
+        (kept, start + Duration::from_secs(seconds))
+    }
 
     fn reused(request: &str, response: &str, seconds: u64) -> Reuse {
-        let control = |line: &str| -> HeaderMap {
-            [(header::CACHE_CONTROL, line.parse().unwrap())].into_iter().collect()
-        };
-        let start = Instant::now();
-        let exchange =
-            Exchange { requested: start, responded: start, wall: SystemTime::UNIX_EPOCH };
-        let mut response = control(response);
-        response.insert(header::ETAG, "\"a\"".parse().unwrap());
-        let stored = storable(&HeaderMap::new(), StatusCode::OK, &response, &exchange).unwrap();
-        let request = RequestDirectives::of(&control(request));
-        reuse(&request, &stored, start + Duration::from_secs(seconds))
+        let (stored, now) = stored(response, seconds);
+        reuse(&RequestDirectives::of(&control(request)), &stored, now)
     }
 
     #[test]
     fn a_fresh_response_is_served_unless_the_client_says_no() {
         let serve = |age| Reuse::Serve { age: Duration::from_secs(age) };
+        let refresh = |age| Reuse::ServeAndRefresh { age: Duration::from_secs(age) };
         for (request, response, age, verdict) in [
             ("", "max-age=60", 0, serve(0)),
             ("", "max-age=60", 59, serve(59)),
@@ -66,8 +98,37 @@ mod tests {
             ("max-age=0", "max-age=60", 0, serve(0)),
             ("min-fresh=10", "max-age=60", 50, serve(50)),
             ("min-fresh=10", "max-age=60", 51, Reuse::Unwanted),
+            ("no-cache", "max-age=60", 60, Reuse::Stale),
+            ("max-stale=5", "max-age=60", 65, serve(65)),
+            ("max-stale=5", "max-age=60", 66, Reuse::Stale),
+            ("max-stale", "max-age=60", 9_999, serve(9_999)),
+            ("max-stale", "max-age=60, must-revalidate", 60, Reuse::Stale),
+            ("max-stale", "s-maxage=60", 60, Reuse::Stale),
+            ("max-stale, max-age=50", "max-age=60", 60, Reuse::Stale),
+            ("", "max-age=60, stale-while-revalidate=5", 64, refresh(64)),
+            ("", "max-age=60, stale-while-revalidate=5", 65, Reuse::Stale),
+            ("no-cache", "max-age=60, stale-while-revalidate=5", 64, Reuse::Stale),
         ] {
             assert_eq!(reused(request, response, age), verdict, "{request} {response} {age}");
+        }
+    }
+
+    #[test]
+    fn a_failed_origin_may_be_replaced_within_its_window_or_as_the_rfc_permits() {
+        let directives = Rules::default();
+        let rfc = Rules { stale_on_error: StaleOnError::Rfc, ..Rules::default() };
+        for (rules, response, age, replaced) in [
+            (&directives, "max-age=60", 61, false),
+            (&directives, "max-age=60, stale-if-error=5", 64, true),
+            (&directives, "max-age=60, stale-if-error=5", 65, false),
+            (&directives, "max-age=60, stale-if-error=5, no-cache", 1, false),
+            (&rfc, "max-age=60", 99_999, true),
+            (&rfc, "max-age=60, must-revalidate", 61, false),
+            (&rfc, "s-maxage=60", 61, false),
+            (&rfc, "s-maxage=60, stale-if-error=5", 64, true),
+        ] {
+            let (stored, now) = stored(response, age);
+            assert_eq!(may_replace_error(rules, &stored, now), replaced, "{response} {age}");
         }
     }
 }

@@ -1,8 +1,22 @@
+use std::time::Duration;
+
 use http::header::{AUTHORIZATION, ETAG, LAST_MODIFIED, SET_COOKIE, VARY};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::freshness::{date, is_heuristically_cacheable};
-use super::{Exchange, Freshness, RequestDirectives, ResponseDirectives};
+use super::{Exchange, Freshness, RequestDirectives, ResponseDirectives, Rules};
+
+/// A response to GET that could be stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate<'a> {
+    /// The fields of the request.
+    pub(crate) request: &'a HeaderMap,
+    /// How long it is fresh if its origin says nothing.
+    pub(crate) default_ttl: Option<Duration>,
+    pub(crate) status: StatusCode,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) exchange: Exchange,
+}
 
 /// What a cache keeps in mind of a response that it may store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,13 +24,26 @@ pub(crate) struct Kept {
     pub(crate) freshness: Freshness,
     /// `no-cache`: never reused without validation.
     pub(crate) no_cache: bool,
+    pub(crate) stale: Stale,
+}
+
+/// How long after its freshness a response may still be reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stale {
+    /// Whether nobody but the origin may allow it, who has not (§4.2.4).
+    pub(crate) forbidden: bool,
+    pub(crate) while_revalidate: Duration,
+    pub(crate) if_error: Duration,
 }
 
 /// Why a response may not be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unstorable {
     Status,
+    /// `no-store` of the response.
     NoStore,
+    /// `no-store` of the request.
+    Unwanted,
     Private,
     Authorization,
     SetCookie,
@@ -26,23 +53,26 @@ pub(crate) enum Unstorable {
 }
 
 /// Decides whether a response to GET may be stored by a shared cache
-/// (RFC 9111 §3).
+/// (RFC 9111 §3). Partial responses (206) are passed on.
 ///
-/// Two things that the RFC permits are left out. Responses with `Set-Cookie`
-/// are meant for one user, whatever their other fields say. Partial responses
-/// (206) are passed on.
+/// Beside what is to be kept in mind it gives the names of the fields that must
+/// not be stored.
 pub(crate) fn storable(
-    request: &HeaderMap,
-    status: StatusCode,
-    headers: &HeaderMap,
-    exchange: &Exchange,
-) -> Result<Kept, Unstorable> {
-    let directives = ResponseDirectives::of(headers);
-    if !is_complete(status) {
+    rules: &Rules,
+    candidate: &Candidate<'_>,
+) -> Result<(Kept, Vec<HeaderName>), Unstorable> {
+    let &Candidate { request, default_ttl, status, headers, ref exchange } = candidate;
+    let directives = rules.directives(headers);
+    let understood = status.canonical_reason().is_some();
+    if !is_complete(status) || (directives.must_understand && !understood) {
         return Err(Unstorable::Status);
     }
-    if directives.no_store || RequestDirectives::of(request).no_store {
+    // §5.2.2.3: who understands is meant to ignore the no-store beside it.
+    if directives.no_store && !directives.must_understand {
         return Err(Unstorable::NoStore);
+    }
+    if RequestDirectives::of(request).no_store {
+        return Err(Unstorable::Unwanted);
     }
     if directives.private {
         return Err(Unstorable::Private);
@@ -50,22 +80,40 @@ pub(crate) fn storable(
     if request.contains_key(AUTHORIZATION) && !is_shared_explicitly(&directives) {
         return Err(Unstorable::Authorization);
     }
-    if headers.contains_key(SET_COOKIE) {
-        return Err(Unstorable::SetCookie);
-    }
     if varies_on_anything(headers) {
         return Err(Unstorable::VaryAny);
     }
-    let freshness = Freshness::of(status, headers, &directives, exchange);
-    let fresh = freshness.lifetime() > freshness.age(exchange.responded) && !directives.no_cache;
     let explicit = directives.public
+        || directives.expires
         || directives.max_age.is_some()
-        || directives.s_maxage.is_some()
-        || headers.contains_key(http::header::EXPIRES);
+        || directives.s_maxage.is_some();
+    if headers.contains_key(SET_COOKIE) && !rules.set_cookie.permits(explicit) {
+        return Err(Unstorable::SetCookie);
+    }
+    let freshness = Freshness::of(status, headers, &directives, default_ttl, exchange);
+    let fresh = freshness.lifetime() > freshness.age(exchange.responded) && !directives.no_cache;
     let permitted = explicit || is_heuristically_cacheable(status);
-    match permitted && (fresh || (status == StatusCode::OK && has_validator(headers))) {
-        true => Ok(Kept { freshness, no_cache: directives.no_cache }),
-        false => Err(Unstorable::Useless),
+    if !permitted || !(fresh || (status == StatusCode::OK && has_validator(headers))) {
+        return Err(Unstorable::Useless);
+    }
+    let stale = stale(rules, &directives);
+    Ok((Kept { freshness, no_cache: directives.no_cache, stale }, directives.excluded))
+}
+
+/// `s-maxage` forbids stale responses as `proxy-revalidate` does (§5.2.2.10),
+/// but an origin that sends it with one of RFC 5861's windows means the window.
+fn stale(rules: &Rules, directives: &ResponseDirectives) -> Stale {
+    let never = directives.no_cache || directives.must_revalidate || directives.proxy_revalidate;
+    let window = |stated: Option<Duration>, default: Duration| match stated {
+        _ if never => Duration::ZERO,
+        Some(stated) => stated,
+        None if directives.s_maxage.is_some() => Duration::ZERO,
+        None => default,
+    };
+    Stale {
+        forbidden: never || directives.s_maxage.is_some(),
+        while_revalidate: window(directives.stale_while_revalidate, rules.stale_while_revalidate),
+        if_error: window(directives.stale_if_error, rules.stale_if_error),
     }
 }
 
@@ -95,22 +143,35 @@ mod tests {
     use std::time::{Instant, SystemTime};
 
     use super::*;
+    use crate::policy::SetCookie;
+
+    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    fn judged(
+        rules: &Rules,
+        request: &[(&str, &str)],
+        status: u16,
+        response: &[(&str, &str)],
+    ) -> Result<(Kept, Vec<HeaderName>), Unstorable> {
+        let now = Instant::now();
+        let candidate = Candidate {
+            request: &map(request),
+            default_ttl: None,
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: &map(response),
+            exchange: Exchange { requested: now, responded: now, wall: SystemTime::UNIX_EPOCH },
+        };
+        storable(rules, &candidate)
+    }
 
     fn decided(
         request: &[(&str, &str)],
         status: u16,
         response: &[(&str, &str)],
     ) -> Option<Unstorable> {
-        let map = |fields: &[(&str, &str)]| -> HeaderMap {
-            fields
-                .iter()
-                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-                .collect()
-        };
-        let now = Instant::now();
-        let exchange = Exchange { requested: now, responded: now, wall: SystemTime::UNIX_EPOCH };
-        let status = StatusCode::from_u16(status).unwrap();
-        storable(&map(request), status, &map(response), &exchange).err()
+        judged(&Rules::default(), request, status, response).err()
     }
 
     #[test]
@@ -120,8 +181,16 @@ mod tests {
         for (request, status, response, why) in [
             (&[][..], 200, &[FRESH][..], None),
             (&[], 200, &[("cache-control", "max-age=60, no-store")], Some(Unstorable::NoStore)),
-            (&[("cache-control", "no-store")], 200, &[FRESH], Some(Unstorable::NoStore)),
-            (&[], 200, &[FRESH, ("cache-control", "private=\"x\"")], Some(Unstorable::Private)),
+            (&[("cache-control", "no-store")], 200, &[FRESH], Some(Unstorable::Unwanted)),
+            (&[], 200, &[FRESH, ("cache-control", "private")], Some(Unstorable::Private)),
+            (&[], 200, &[FRESH, ("cache-control", "private=\"x\"")], None),
+            (&[], 200, &[("cache-control", "max-age=60, no-store, must-understand")], None),
+            (
+                &[],
+                599,
+                &[("cache-control", "max-age=60, must-understand")],
+                Some(Unstorable::Status),
+            ),
             (TOKEN, 200, &[FRESH], Some(Unstorable::Authorization)),
             (TOKEN, 200, &[("cache-control", "public, max-age=60")], None),
             (TOKEN, 200, &[("cache-control", "s-maxage=60")], None),
@@ -159,6 +228,67 @@ mod tests {
                 why,
                 "{request:?} {status} {response:?}"
             );
+        }
+    }
+
+    #[test]
+    fn cookies_are_treated_as_the_operator_says() {
+        let fresh = [("cache-control", "max-age=60"), ("set-cookie", "a=b")];
+        let guessed = [("etag", "\"a\""), ("set-cookie", "a=b")];
+        for (set_cookie, response, stored, excluded) in [
+            (SetCookie::Never, &fresh, false, &[][..]),
+            (SetCookie::Strip, &fresh, true, &["set-cookie"]),
+            (SetCookie::Strip, &guessed, true, &["set-cookie"]),
+            (SetCookie::Rfc, &fresh, true, &[]),
+            (SetCookie::Rfc, &guessed, false, &[]),
+        ] {
+            let rules = Rules { set_cookie, ..Rules::default() };
+            let judged = judged(&rules, &[], 200, response);
+            assert_eq!(judged.is_ok(), stored, "{set_cookie:?} {response:?}");
+            assert_eq!(judged.map(|(_, names)| names).unwrap_or_default(), excluded);
+        }
+    }
+
+    #[test]
+    fn a_targeted_field_replaces_cache_control_and_expires() {
+        let targets = vec![HeaderName::from_static("cdn-cache-control")];
+        let rules = Rules { targets, ..Rules::default() };
+        let lifetime = |response: &[(&str, &str)]| {
+            judged(&rules, &[], 200, response).map(|(kept, _)| kept.freshness.lifetime().as_secs())
+        };
+        let private = ("cache-control", "private, max-age=5");
+        assert_eq!(lifetime(&[private, ("cdn-cache-control", "max-age=9")]), Ok(9));
+        assert_eq!(
+            lifetime(&[private, ("cdn-cache-control", "max-age=")]),
+            Err(Unstorable::Private)
+        );
+        let expired = ("expires", "0");
+        let silent = [expired, ("cdn-cache-control", "public"), ("etag", "\"a\"")];
+        assert_eq!(lifetime(&silent), Ok(0));
+        let none = [("cache-control", "max-age=5"), ("cdn-cache-control", "no-store")];
+        assert_eq!(lifetime(&none), Err(Unstorable::NoStore));
+    }
+
+    #[test]
+    fn stale_windows_are_stated_or_set_or_forbidden() {
+        let seconds = Duration::from_secs;
+        let rules = Rules {
+            stale_while_revalidate: seconds(1),
+            stale_if_error: seconds(2),
+            ..Rules::default()
+        };
+        for (line, forbidden, while_revalidate, if_error) in [
+            ("max-age=9", false, 1, 2),
+            ("max-age=9, stale-while-revalidate=5, stale-if-error=6", false, 5, 6),
+            ("max-age=9, stale-if-error=0", false, 1, 0),
+            ("s-maxage=9", true, 0, 0),
+            ("s-maxage=9, stale-while-revalidate=5", true, 5, 0),
+            ("max-age=9, must-revalidate, stale-if-error=6", true, 0, 0),
+            ("max-age=9, proxy-revalidate, stale-if-error=6", true, 0, 0),
+        ] {
+            let (kept, _) = judged(&rules, &[], 200, &[("cache-control", line)]).unwrap();
+            let (while_revalidate, if_error) = (seconds(while_revalidate), seconds(if_error));
+            assert_eq!(kept.stale, Stale { forbidden, while_revalidate, if_error }, "{line}");
         }
     }
 }

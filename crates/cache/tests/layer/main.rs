@@ -6,3 +6,6 @@ mod bodies;
 mod contract;
 mod play;
 mod rules;
+mod stale;
+mod validation;
+mod wishes;

@@ -6,7 +6,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use tower::ServiceExt;
 use tower_edge_cache::{CacheBody, CacheHandle, CacheLayer, CacheService};
 use tower_edge_core::{Clock, RequestHead};
-use tower_edge_testkit::{Answer, MockBody, Received, Upstream, UpstreamHandle};
+use tower_edge_testkit::{Answer, MockBody, Received, Upstream, UpstreamError, UpstreamHandle};
 use tower_layer::Layer;
 
 pub(crate) struct Play {
@@ -29,8 +29,7 @@ impl Play {
     where
         F: FnMut(u64, &RequestHead<'_>) -> Answer + Send + 'static,
     {
-        let layer = CacheLayer::new(1 << 20).clock(Clock::anchored(start()));
-        Self::with(layer, script)
+        Self::with(cache(), script)
     }
 
     pub(crate) fn with<F>(layer: CacheLayer, script: F) -> Self
@@ -52,8 +51,13 @@ impl Play {
     }
 
     pub(crate) async fn ask(&self, request: Request<MockBody>) -> Got {
-        let (head, body) = self.send(request).await.into_parts();
-        Got { status: head.status, fields: head.headers, body: Received::from(body).await }
+        Got::from(self.send(request).await).await
+    }
+
+    /// The same, where the origin may fail without a response.
+    pub(crate) async fn try_get(&self) -> Result<Got, UpstreamError> {
+        let response = self.service.clone().oneshot(request("GET", "/", &[])).await?;
+        Ok(Got::from(response).await)
     }
 
     pub(crate) async fn get(&self, fields: &[(&str, &str)]) -> Got {
@@ -62,6 +66,11 @@ impl Play {
 }
 
 impl Got {
+    async fn from(response: Response<CacheBody<MockBody>>) -> Self {
+        let (head, body) = response.into_parts();
+        Self { status: head.status, fields: head.headers, body: Received::from(body).await }
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.body.bytes().into()).unwrap()
     }
@@ -70,10 +79,11 @@ impl Got {
         self.fields.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// What the cache says it did, without its name.
+    /// What the cache says it did, without its name and the time that is left.
     pub(crate) fn did(&self) -> &str {
         let said = self.fields.get_all("cache-status").iter().next_back();
-        said.unwrap().to_str().unwrap().strip_prefix("tower-edge; ").unwrap()
+        let said = said.unwrap().to_str().unwrap().strip_prefix("tower-edge; ").unwrap();
+        said.split("; ttl=").next().unwrap()
     }
 }
 
@@ -100,6 +110,18 @@ pub(crate) fn request(method: &str, target: &str, fields: &[(&str, &str)]) -> Re
         request = request.header(*name, *value);
     }
     request.body(MockBody::new()).unwrap()
+}
+
+/// A cache of 1 MiB; the wall clock starts at [`start`].
+pub(crate) fn cache() -> CacheLayer {
+    CacheLayer::new(1 << 20).clock(Clock::anchored(start()))
+}
+
+/// Lets the tasks run that a cache has spawned.
+pub(crate) async fn tasks() {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Moves the clock.

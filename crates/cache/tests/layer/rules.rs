@@ -15,6 +15,7 @@ async fn a_fresh_response_is_served_with_its_age() {
     seconds(7).await;
     let second = play.get(&[]).await;
     assert_eq!((second.text(), second.did()), ("body 0".into(), "hit"));
+    assert_eq!(second.field("cache-status"), "tower-edge; hit; ttl=53");
     assert_eq!((second.field("age"), second.field("content-length")), ("7", "6"));
     assert_eq!(second.field("date"), "Sun, 06 Nov 1994 08:49:37 GMT");
     assert_eq!(second.field("etag"), "\"a\"");

@@ -1,0 +1,74 @@
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::Body;
+use tokio::runtime::Handle;
+use tower::util::Oneshot;
+use tower_service::Service;
+
+use crate::entry::Entry;
+use crate::flight::Flight;
+use crate::shared::Shared;
+
+/// A refresh of a stale response behind the back of the client that was answered
+/// with it (RFC 5861 §3).
+#[derive(Debug)]
+pub(crate) struct Refresh {
+    pub(crate) flight: Flight,
+    pub(crate) turn: Turn,
+}
+
+/// The turn to refresh an entry: one at a time has it, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn(Arc<Entry>);
+
+impl Turn {
+    pub(crate) fn take(entry: &Arc<Entry>) -> Option<Self> {
+        let taken = entry.refreshing.0.swap(true, Ordering::AcqRel);
+        (!taken).then(|| Self(entry.clone()))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.refreshing.0.store(false, Ordering::Release);
+    }
+}
+
+/// Whether somebody has the turn to refresh an entry.
+#[derive(Debug, Default)]
+pub(crate) struct Refreshing(AtomicBool);
+
+impl Refresh {
+    /// Sends the client's own request on as a validation and reads its response
+    /// to the end, in a task of its own, which outlives the client. Outside a
+    /// runtime nothing happens: the entry is validated when its window is over.
+    pub(crate) fn start<S, ReqBody, ResBody>(
+        self,
+        inner: S,
+        mut request: Request<ReqBody>,
+        shared: Arc<Shared>,
+    ) where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>> + Send + 'static,
+        S::Future: Send,
+        ReqBody: Send + 'static,
+        ResBody: Body<Data = Bytes> + Send,
+    {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let Self { mut flight, turn } = self;
+        *request.method_mut() = Method::GET;
+        flight.prepare(request.headers_mut());
+        runtime.spawn(async move {
+            let response = Oneshot::new(inner, request).await.ok();
+            if let Some(response) = response {
+                let mut body = pin!(flight.land(&shared, response).into_body());
+                while let Some(Ok(_)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {}
+            }
+            drop(turn);
+        });
+    }
+}
