@@ -1,0 +1,240 @@
+//! The header fields that a proxy takes away, sets and adds (RFC 9110 §7.6).
+//!
+//! Requests are cleaned before the layers see them: a cache must know a request
+//! as the origin will, or `Connection: accept-language` would store the answer
+//! to one language under the name of another.
+
+use std::net::IpAddr;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    TE, TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version};
+use tower_edge::core::{PeerAddr, RequestHead};
+
+/// Makes the fields of a request those that the origin shall get.
+///
+/// `Host` stays the client's, so that the links and cookies that the origin
+/// makes hold for the client, and the cache's key names what the origin was
+/// asked for. What a client says of itself in `Forwarded` and `X-Forwarded-*`
+/// is replaced: no peer is trusted.
+pub(crate) fn clean_request<B>(mut request: Request<B>) -> Request<B> {
+    let version = request.version();
+    let peer = request.extensions().get::<PeerAddr>().map(|peer| peer.0.ip().to_canonical());
+    let authority = RequestHead::new(&request).target().authority().map(str::to_owned);
+    let fields = request.headers_mut();
+    let trailers = lists(fields, TE, "trailers");
+    let upgrade = upgrade(fields, version);
+
+    if fields.contains_key(TRANSFER_ENCODING) {
+        fields.remove(CONTENT_LENGTH);
+    }
+    remove_hop_by_hop(fields);
+    remove_forwarded(fields);
+    join_cookies(fields);
+
+    if let Some(protocol) = upgrade {
+        fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        fields.insert(UPGRADE, protocol);
+    } else if trailers {
+        fields.insert(CONNECTION, HeaderValue::from_static("te"));
+        fields.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if let Some(authority) = &authority {
+        set(fields, HOST, authority);
+        set(fields, X_FORWARDED_HOST, authority);
+    }
+    if let Some(peer) = peer {
+        set(fields, X_FORWARDED_FOR, &peer.to_string());
+        set(fields, FORWARDED, &forwarded(peer, authority.as_deref()));
+    }
+    fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    fields.append(VIA, via(version));
+    request
+}
+
+/// Makes the fields of a response those that the client shall get.
+///
+/// A `101` keeps its `Upgrade`. `Trailer` stays as well: it announces fields
+/// that travel from end to end, and HTTP/1.1 sends only those it names.
+pub(crate) fn clean_response(status: StatusCode, version: Version, fields: &mut HeaderMap) {
+    let protocol = fields.get(UPGRADE).cloned();
+    let protocol = protocol.filter(|_| status == StatusCode::SWITCHING_PROTOCOLS);
+    if fields.contains_key(TRANSFER_ENCODING) {
+        fields.remove(CONTENT_LENGTH);
+    }
+    remove_hop_by_hop(fields);
+    if let Some(protocol) = protocol {
+        fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        fields.insert(UPGRADE, protocol);
+    }
+    fields.append(VIA, via(version));
+}
+
+/// The protocol that an HTTP/1.1 client wants to change to; never `h2c`, whose
+/// requests would bypass every layer.
+fn upgrade(fields: &HeaderMap, version: Version) -> Option<HeaderValue> {
+    let wanted = version == Version::HTTP_11 && lists(fields, CONNECTION, "upgrade");
+    let safe = wanted && !lists(fields, UPGRADE, "h2c");
+    fields.get(UPGRADE).filter(|_| safe).cloned()
+}
+
+/// Removes the fields that are for one connection only (RFC 9110 §7.6.1), and
+/// those that `Connection` names.
+fn remove_hop_by_hop(fields: &mut HeaderMap) {
+    let named: Vec<HeaderName> = members(fields, CONNECTION)
+        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+        .filter(|name| name != CONTENT_LENGTH)
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        fields.remove(name);
+    }
+}
+
+fn remove_forwarded(fields: &mut HeaderMap) {
+    let family = fields.keys().filter(|name| name.as_str().starts_with("x-forwarded-"));
+    let family: Vec<HeaderName> = family.cloned().collect();
+    for name in family.iter().chain([&FORWARDED]) {
+        fields.remove(name);
+    }
+}
+
+/// HTTP/2 may send the cookies apart, HTTP/1.1 must not (RFC 9113 §8.2.3).
+fn join_cookies(fields: &mut HeaderMap) {
+    let cookies: Vec<&[u8]> = fields.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+    {
+        fields.insert(COOKIE, joined);
+    }
+}
+
+fn set(fields: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        fields.insert(name, value);
+    }
+}
+
+/// Who asked whom for what, as RFC 7239 §4 writes it.
+fn forwarded(peer: IpAddr, host: Option<&str>) -> String {
+    let client = match peer {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("\"[{address}]\""),
+    };
+    let host = host.map(|host| format!(";host=\"{host}\"")).unwrap_or_default();
+    format!("for={client}{host};proto=http")
+}
+
+/// The protocol that the message came in by, and who passes it on.
+fn via(received: Version) -> HeaderValue {
+    HeaderValue::from_static(match received {
+        Version::HTTP_10 => "1.0 tower-edge",
+        Version::HTTP_2 => "2 tower-edge",
+        _ => "1.1 tower-edge",
+    })
+}
+
+fn lists(fields: &HeaderMap, name: HeaderName, wanted: &str) -> bool {
+    members(fields, name).any(|member| member.eq_ignore_ascii_case(wanted))
+}
+
+fn members(fields: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    let lines = fields.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim)
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    fn cleaned(version: Version, peer: &str, fields: &[(&'static str, &str)]) -> HeaderMap {
+        let peer: SocketAddr = peer.parse().unwrap();
+        let request = Request::builder().uri("http://h/").version(version);
+        let mut request = request.extension(PeerAddr(peer)).body(()).unwrap();
+        for (name, value) in fields {
+            request.headers_mut().append(*name, value.parse().unwrap());
+        }
+        clean_request(request).headers().clone()
+    }
+
+    #[test]
+    fn the_peer_is_written_as_each_field_wants_it() {
+        for (peer, plain, node) in [
+            ("192.0.2.1:5000", "192.0.2.1", "for=192.0.2.1;"),
+            ("[2001:db8::1]:5000", "2001:db8::1", "for=\"[2001:db8::1]\";"),
+            ("[::ffff:192.0.2.1]:5000", "192.0.2.1", "for=192.0.2.1;"),
+        ] {
+            let fields = cleaned(Version::HTTP_11, peer, &[]);
+            assert_eq!(fields["x-forwarded-for"], plain);
+            let forwarded = fields["forwarded"].to_str().unwrap();
+            assert_eq!(forwarded, format!("{node}host=\"h\";proto=http"));
+        }
+    }
+
+    #[test]
+    fn what_the_client_calls_its_hops_cannot_take_a_body_apart() {
+        let named = [("connection", "content-length, x-a"), ("content-length", "3"), ("x-a", "b")];
+        let fields = cleaned(Version::HTTP_11, "1.1.1.1:1", &named);
+        assert_eq!(fields["content-length"], "3");
+        assert!(!fields.contains_key("x-a") && !fields.contains_key("connection"));
+        let both = [("transfer-encoding", "chunked"), ("content-length", "3")];
+        let fields = cleaned(Version::HTTP_11, "1.1.1.1:1", &both);
+        assert!(!fields.contains_key("content-length"));
+        assert!(!fields.contains_key("transfer-encoding"));
+    }
+
+    #[test]
+    fn cookies_that_came_apart_are_joined() {
+        let fields = cleaned(Version::HTTP_2, "1.1.1.1:1", &[("cookie", "a=1"), ("cookie", "b=2")]);
+        assert!(fields.get_all("cookie").iter().eq(["a=1; b=2"]));
+        assert_eq!(fields["via"], "2 tower-edge");
+    }
+
+    #[test]
+    fn only_an_upgrade_that_is_safe_is_passed_on() {
+        for (version, connection, upgrade, passed) in [
+            (Version::HTTP_11, "Upgrade", "websocket", true),
+            (Version::HTTP_11, "keep-alive, upgrade", "WebSocket", true),
+            (Version::HTTP_11, "Upgrade", "h2c", false),
+            (Version::HTTP_11, "Upgrade", "websocket, H2C", false),
+            (Version::HTTP_11, "close", "websocket", false),
+            (Version::HTTP_10, "Upgrade", "websocket", false),
+        ] {
+            let asked = [("connection", connection), ("upgrade", upgrade), ("te", "trailers")];
+            let fields = cleaned(version, "1.1.1.1:1", &asked);
+            assert_eq!(fields.contains_key("upgrade"), passed, "{connection} {upgrade}");
+            assert_eq!(fields["connection"], if passed { "upgrade" } else { "te" });
+        }
+    }
+
+    #[test]
+    fn a_response_keeps_its_upgrade_only_with_101() {
+        for (status, kept) in [(101, true), (200, false), (426, false)] {
+            let mut fields = HeaderMap::new();
+            fields.insert("upgrade", HeaderValue::from_static("websocket"));
+            fields.insert("trailer", HeaderValue::from_static("x-sum"));
+            clean_response(StatusCode::from_u16(status).unwrap(), Version::HTTP_11, &mut fields);
+            assert_eq!(fields.contains_key("upgrade"), kept, "{status}");
+            assert!(fields.contains_key("trailer"));
+        }
+    }
+}

@@ -1,0 +1,181 @@
+use std::fmt::Display;
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use http::Uri;
+use http::uri::{Authority, Scheme};
+
+/// A reverse proxy made of the layers of tower-edge.
+#[derive(Debug, Parser)]
+#[command(name = "gateway", version)]
+pub(crate) struct Flags {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000", value_parser = address)]
+    pub(crate) listen: SocketAddr,
+
+    /// Where to forward to, such as http://127.0.0.1:8080 [default: a built-in demo origin]
+    #[arg(long, value_name = "URL", value_parser = origin)]
+    pub(crate) origin: Option<Authority>,
+
+    /// How much the cache may hold, such as 16MiB or 1GiB
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
+    pub(crate) cache_memory: u64,
+
+    /// Tell each client in Server-Timing how long the layers took
+    #[arg(long)]
+    pub(crate) server_timing: bool,
+
+    /// How long the origin may be silent before its answer begins
+    #[arg(long, value_name = "MS", default_value = "30000", value_parser = millis)]
+    pub(crate) timeout: Duration,
+
+    /// How long requests in flight may take to finish after SIGINT or SIGTERM
+    #[arg(long, value_name = "MS", default_value = "10000", value_parser = millis)]
+    pub(crate) shutdown_grace: Duration,
+
+    /// Leave the latency layer out
+    #[arg(long)]
+    no_latency: bool,
+
+    /// Leave the cache out
+    #[arg(long)]
+    no_cache: bool,
+
+    /// Leave all layers out: the "before" of a comparison
+    #[arg(long)]
+    bare: bool,
+}
+
+impl Flags {
+    /// Reads the command line; exits on `--help`, and with 2 when it is wrong.
+    pub(crate) fn from_command_line() -> Self {
+        Self::try_parse().unwrap_or_else(|error| match error.kind() {
+            ErrorKind::ValueValidation => {
+                let text = error.to_string();
+                eprintln!("{}", text.lines().next().unwrap_or_default());
+                std::process::exit(2)
+            }
+            _ => error.exit(),
+        })
+    }
+
+    /// Whether requests go through the latency layer.
+    pub(crate) fn latency(&self) -> bool {
+        !self.bare && !self.no_latency
+    }
+
+    /// Whether requests go through the cache.
+    pub(crate) fn cache(&self) -> bool {
+        !self.bare && !self.no_cache
+    }
+}
+
+/// Why the gateway cannot start; one line that names the flag to change.
+#[derive(Debug)]
+pub(crate) struct Misuse(String);
+
+impl Misuse {
+    /// Says what is wrong with the value of `flag`, and what would be right.
+    pub(crate) fn new(flag: &str, value: impl Display, wrong: impl Display) -> Self {
+        Self(format!("invalid value '{value}' for '{flag}': {wrong}"))
+    }
+
+    /// Prints the line; the exit code is that of a wrong command line.
+    pub(crate) fn tell(&self) -> ExitCode {
+        eprintln!("error: {}", self.0);
+        ExitCode::from(2)
+    }
+}
+
+impl From<io::Error> for Misuse {
+    fn from(error: io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "expected an address and a port, such as 127.0.0.1:3000 or [::1]:3000")
+}
+
+fn origin(text: &str) -> Result<Authority, &'static str> {
+    const RIGHT: &str = "expected a URL without path, such as http://127.0.0.1:8080";
+    let uri: Uri = text.parse().map_err(|_| RIGHT)?;
+    let plain = uri.scheme() == Some(&Scheme::HTTP) && uri.path() == "/" && uri.query().is_none();
+    let authority = uri.into_parts().authority.filter(|a| plain && !a.as_str().contains('@'));
+    authority.filter(|authority| !authority.host().is_empty()).ok_or(RIGHT)
+}
+
+/// Bytes, in units of 1024 whether they are written `k`, `KB` or `KiB`.
+fn size(text: &str) -> Result<u64, &'static str> {
+    const RIGHT: &str = "expected a size, such as 512KiB, 16MiB or 1GiB";
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        _ => return Err(RIGHT),
+    };
+    let number: u64 = number.parse().map_err(|_| RIGHT)?;
+    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0).ok_or(RIGHT)
+}
+
+fn millis(text: &str) -> Result<Duration, &'static str> {
+    let millis = text.parse().ok().filter(|millis| *millis > 0);
+    millis.map(Duration::from_millis).ok_or("expected milliseconds, such as 5000")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in [
+            ("1", Some(1)),
+            ("512k", Some(512 << 10)),
+            ("16MiB", Some(16 << 20)),
+            ("16 mb", Some(16 << 20)),
+            ("1GiB", Some(1 << 30)),
+            ("0", None),
+            ("", None),
+            ("MiB", None),
+            ("-1", None),
+            ("1.5GiB", None),
+            ("16XB", None),
+            ("99999999999GiB", None),
+        ] {
+            assert_eq!(size(text).ok(), bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_a_url_without_path() {
+        for (text, authority) in [
+            ("http://127.0.0.1:8080", Some("127.0.0.1:8080")),
+            ("http://example.com/", Some("example.com")),
+            ("http://[::1]:80", Some("[::1]:80")),
+            ("http://h/path", None),
+            ("http://h/?query", None),
+            ("http://user@h", None),
+            ("https://h", None),
+            ("h:80", None),
+            ("nonsense", None),
+            ("http://", None),
+        ] {
+            assert_eq!(origin(text).ok().as_ref().map(Authority::as_str), authority, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_at_least_a_millisecond() {
+        assert_eq!(millis("250").ok(), Some(Duration::from_millis(250)));
+        assert!(millis("0").is_err());
+        assert!(millis("1s").is_err());
+    }
+}

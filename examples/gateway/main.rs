@@ -1,0 +1,56 @@
+//! A reverse proxy made of the layers of tower-edge, hyper and hyper-util.
+//!
+//! `cargo run --release --example gateway` starts it in front of a demo origin
+//! and prints what to try; `--help` lists its flags. A request comes in through
+//! [`server`], is cleaned by [`fields`], goes through the layers that the
+//! [`flags`] leave in, and on to the origin by [`proxy`].
+
+mod demo;
+mod fields;
+mod flags;
+mod hints;
+mod proxy;
+mod server;
+mod tunnel;
+mod upload;
+
+use std::process::ExitCode;
+
+use tower::ServiceBuilder;
+use tower_edge::Edge;
+use tower_edge::cache::CacheLayer;
+use tower_edge::metrics::LatencyLayer;
+
+use crate::flags::{Flags, Misuse};
+use crate::proxy::Proxy;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Flags::from_command_line()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(misuse) => misuse.tell(),
+    }
+}
+
+async fn run(flags: Flags) -> Result<(), Misuse> {
+    let stop = server::stop_signal()?;
+    let (listener, address) = server::listen(flags.listen).await?;
+    let origin = match &flags.origin {
+        Some(origin) => origin.clone(),
+        None => demo::start().await?,
+    };
+    let proxy = Proxy::new(origin, flags.timeout);
+    let latency = flags.latency().then(|| LatencyLayer::new().server_timing(flags.server_timing));
+    let measured = latency.as_ref().map(LatencyLayer::handle);
+    let cache = flags.cache().then(|| CacheLayer::new(flags.cache_memory));
+    let edge = Edge::new().latency(latency).cache(cache);
+    let service =
+        ServiceBuilder::new().map_request(fields::clean_request).layer(edge).service(proxy);
+
+    hints::print(&flags, address);
+    server::serve(listener, service, stop, flags.shutdown_grace).await;
+    if let Some(measured) = measured {
+        hints::print_measured(&measured.snapshot().merged());
+    }
+    Ok(())
+}

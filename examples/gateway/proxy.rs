@@ -1,0 +1,153 @@
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
+use hyper::body::{Body, Incoming};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{self as client, Client};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tower::Service;
+use tower_edge::core::{Expected, Problem, ReplyBody, RequestHead, TapBody};
+
+use crate::upload::Upload;
+use crate::{fields, tunnel};
+
+/// Forwards requests to the origin, over connections that it keeps.
+///
+/// Whatever goes wrong becomes a response here, so that the layers see it.
+#[derive(Clone, Debug)]
+pub(crate) struct Proxy {
+    client: Client<HttpConnector, TapBody<Incoming, Upload>>,
+    origin: Authority,
+    timeout: Duration,
+}
+
+impl Proxy {
+    /// Forwards to `origin`, which may be silent for `timeout` before it answers.
+    pub(crate) fn new(origin: Authority, timeout: Duration) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .build(connector);
+        Self { client, origin, timeout }
+    }
+
+    async fn forward(self, mut request: Request<Incoming>) -> Response<ReplyBody<Incoming>> {
+        let upgrade = request.headers().contains_key(UPGRADE);
+        let upgrade = upgrade.then(|| hyper::upgrade::on(&mut request));
+        let (head, body) = request.into_parts();
+        match self.exchange(&head, body, upgrade).await {
+            Ok(response) => response.map(ReplyBody::inner),
+            Err(problem) => problem.response(&RequestHead::from(&head)).map(ReplyBody::bytes),
+        }
+    }
+
+    /// The origin's answer, cleaned, or why there is none.
+    async fn exchange(
+        &self,
+        head: &request::Parts,
+        body: Incoming,
+        upgrade: Option<OnUpgrade>,
+    ) -> Result<Response<Incoming>, Problem> {
+        let upload = Upload::default();
+        let request = self.outbound(head, body, &upload)?;
+        let answer = upload.unless_silent(self.timeout, self.client.request(request)).await;
+        let mut response = answer.ok_or(SLOW)?.map_err(|error| match upload.is_broken() {
+            true => BROKEN_UPLOAD,
+            false => fault(&error),
+        })?;
+        let (status, version) = (response.status(), response.version());
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            tunnel::join(upgrade.ok_or(BAD_ANSWER)?, hyper::upgrade::on(&mut response));
+        }
+        fields::clean_response(status, version, response.headers_mut());
+        *response.version_mut() = Version::HTTP_11;
+        Ok(response)
+    }
+
+    /// The request as the origin gets it, in HTTP/1.1.
+    fn outbound(
+        &self,
+        head: &request::Parts,
+        body: Incoming,
+        upload: &Upload,
+    ) -> Result<Request<TapBody<Incoming, Upload>>, Problem> {
+        if head.method == Method::CONNECT {
+            return Err(NO_CONNECT);
+        }
+        if head.version != Version::HTTP_10
+            && RequestHead::from(head).target().authority().is_none()
+        {
+            return Err(NO_HOST);
+        }
+        let path = head.uri.path_and_query().cloned();
+        let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let uri = Uri::builder().scheme(Scheme::HTTP).authority(self.origin.clone());
+        let uri = uri.path_and_query(path).build().map_err(|_| NO_HOST)?;
+
+        let mut fields = head.headers.clone();
+        // hyper's client would drop the body of a GET that has no length.
+        if !body.is_end_stream() && !fields.contains_key(CONTENT_LENGTH) {
+            fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        let expected = Expected::by_size(&body.size_hint());
+        let mut request = Request::new(TapBody::new(body, upload.clone(), expected));
+        *request.method_mut() = head.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = fields;
+        Ok(request)
+    }
+}
+
+impl Service<Request<Incoming>> for Proxy {
+    type Response = Response<ReplyBody<Incoming>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let proxy = self.clone();
+        Box::pin(async move { Ok(proxy.forward(request).await) })
+    }
+}
+
+/// Tells the log what happened; the client gets no more than the problem.
+fn fault(error: &client::Error) -> Problem {
+    eprintln!("origin: {}", causes(error));
+    match error.is_connect() {
+        true => UNREACHABLE,
+        false => BAD_ANSWER,
+    }
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Some servers close idle connections after 5 s: a request must not meet that.
+const IDLE: Duration = Duration::from_secs(4);
+
+const NO_CONNECT: Problem =
+    Problem::new(StatusCode::NOT_IMPLEMENTED, 12, "this gateway opens no tunnels");
+const NO_HOST: Problem =
+    Problem::new(StatusCode::BAD_REQUEST, 3, "the request names no host, or more than one");
+const BROKEN_UPLOAD: Problem =
+    Problem::new(StatusCode::BAD_REQUEST, 1, "the body of the request broke off");
+const UNREACHABLE: Problem =
+    Problem::new(StatusCode::BAD_GATEWAY, 14, "the origin cannot be reached");
+const BAD_ANSWER: Problem =
+    Problem::new(StatusCode::BAD_GATEWAY, 14, "the origin gave no valid answer");
+const SLOW: Problem =
+    Problem::new(StatusCode::GATEWAY_TIMEOUT, 4, "the origin did not answer in time");
