@@ -1,0 +1,134 @@
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use tokio::net::TcpSocket;
+use tower_edge_tests::{Origin, soon};
+
+use crate::{before, gateway};
+
+const GET: &str = "GET /secret HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+
+/// A port that is taken, but where nobody listens.
+fn unheard() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
+
+fn assert_problem(answer: &str, status: u16, origin: &str) {
+    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    assert!(answer.contains("content-type: application/problem+json\r\n"), "{answer}");
+    assert!(answer.contains(&format!("{{\"status\":{status},\"title\":")), "{answer}");
+    assert!(!answer.contains(origin), "{answer}");
+}
+
+#[tokio::test]
+async fn an_origin_that_is_down_is_a_502() {
+    let (_socket, address) = unheard();
+    let gateway = gateway(&["--origin", &format!("http://{address}")]).await;
+    assert_problem(&gateway.exchange(GET).await, 502, &address.port().to_string());
+}
+
+#[tokio::test]
+async fn an_origin_that_hangs_up_is_a_502() {
+    let origin = Origin::start().await;
+    let gateway = before(&origin, &[]).await;
+    let mut client = gateway.connect().await;
+    client.send(GET).await;
+    drop(origin.asked().await);
+    assert_problem(&client.rest().await, 502, "127.0.0.1");
+}
+
+#[tokio::test]
+async fn an_origin_that_speaks_something_else_is_a_502() {
+    let origin = Origin::start().await;
+    let gateway = before(&origin, &[]).await;
+    let mut client = gateway.connect().await;
+    client.send(GET).await;
+    let (_, mut asked) = origin.asked().await;
+    asked.send("SSH-2.0-OpenSSH_9.2\r\n\r\n").await;
+    assert_problem(&client.rest().await, 502, "SSH");
+}
+
+#[tokio::test]
+async fn an_origin_that_is_silent_too_long_is_a_504() {
+    let origin = Origin::start().await;
+    let gateway = before(&origin, &["--timeout", "50"]).await;
+    let mut client = gateway.connect().await;
+    client.send(GET).await;
+    let _silent = origin.asked().await;
+    assert_problem(&client.rest().await, 504, "127.0.0.1");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_text_gets_text() {
+    let (_socket, address) = unheard();
+    let gateway = gateway(&["--origin", &format!("http://{address}")]).await;
+    let request = "GET / HTTP/1.1\r\nHost: h\r\nAccept: text/plain\r\nConnection: close\r\n\r\n";
+    let answer = gateway.exchange(request).await;
+    assert!(answer.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n502 the origin cannot be reached\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_request_whose_body_breaks_off_is_a_400() {
+    let origin = Origin::start().await;
+    let gateway = before(&origin, &[]).await;
+    let mut client = gateway.connect().await;
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    let (_, mut asked) = origin.asked().await;
+    client.send("3\r\none\r\n").await;
+    asked.until("one\r\n").await;
+    client.send("zz\r\n").await;
+    assert_problem(&client.rest().await, 400, "127.0.0.1");
+    assert_eq!(asked.rest().await, "");
+}
+
+#[tokio::test]
+async fn an_origin_that_dies_in_a_body_breaks_the_transfer() {
+    for (framing, whole) in [
+        ("Content-Length: 1000\r\n\r\nhalf", false),
+        ("Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", false),
+        ("Content-Length: 4\r\n\r\nhalf", true),
+        ("Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n\r\n", true),
+    ] {
+        let origin = Origin::start().await;
+        let gateway = before(&origin, &[]).await;
+        let mut client = gateway.connect().await;
+        client.send(GET).await;
+        let (_, mut asked) = origin.asked().await;
+        asked.send(&format!("HTTP/1.1 200 OK\r\n{framing}")).await;
+        let head = client.until("\r\n\r\n").await;
+        drop(asked);
+        let body = client.rest().await;
+        let complete = match head.contains("content-length: ") {
+            true => head.contains(&format!("content-length: {}\r\n", body.len())),
+            false => body.ends_with("0\r\n\r\n"),
+        };
+        assert_eq!(complete, whole, "{head}{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_dies_in_a_body_resets_the_stream_of_http_2() {
+    let origin = Origin::start().await;
+    let gateway = before(&origin, &[]).await;
+    let client: Client<_, Empty<Bytes>> =
+        Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    let answer = client.get(gateway.url("/").parse().unwrap());
+    let (answer, mut asked) = tokio::join!(soon(answer), async {
+        let (_, mut asked) = origin.asked().await;
+        asked.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n").await;
+        asked
+    });
+    let mut body = answer.unwrap().into_body();
+    let frame = soon(body.frame()).await.unwrap().unwrap();
+    assert_eq!(frame.into_data().unwrap(), "half");
+    asked.send("zz").await;
+    drop(asked);
+    assert!(soon(body.frame()).await.unwrap().is_err());
+}

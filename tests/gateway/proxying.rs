@@ -1,0 +1,267 @@
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use tower_edge_tests::{Origin, is_hit, soon};
+
+use crate::{before, gateway};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// What the origin gets for `request`, and the client for `answer`.
+async fn passed(request: &str, answer: &str) -> (String, String) {
+    let origin = Origin::start().await;
+    let gateway = before(&origin, &[]).await;
+    let mut client = gateway.connect().await;
+    client.send(request).await;
+    let (head, mut asked) = origin.asked().await;
+    asked.send(answer).await;
+    drop(asked);
+    (head, client.rest().await)
+}
+
+#[track_caller]
+fn assert_lines(head: &str, present: &[&str], absent: &[&str]) {
+    let lines: Vec<_> = head.lines().map(str::to_ascii_lowercase).collect();
+    for line in present {
+        assert!(lines.contains(&line.to_ascii_lowercase()), "{line} is missing in\n{head}");
+    }
+    for name in absent {
+        let name = format!("{}:", name.to_ascii_lowercase());
+        assert!(!lines.iter().any(|line| line.starts_with(&name)), "{name} is left in\n{head}");
+    }
+}
+
+#[tokio::test]
+async fn fields_for_one_connection_stay_there() {
+    let (head, answer) = passed(
+        "GET /a?b=c HTTP/1.1\r\nHost: h\r\nConnection: close, X-Mine\r\nX-Mine: 1\r\n\
+         Keep-Alive: timeout=5\r\nTE: trailers, deflate\r\nProxy-Connection: close\r\n\
+         Proxy-Authorization: Basic Zm9v\r\nX-Other: 2\r\n\r\n",
+        "HTTP/1.1 200 Fine\r\nContent-Length: 2\r\nConnection: X-Theirs\r\nX-Theirs: 1\r\n\
+         Keep-Alive: timeout=5\r\nX-Other: 2\r\nUpgrade: h2c\r\n\r\nok",
+    )
+    .await;
+    assert!(head.starts_with("GET /a?b=c HTTP/1.1\r\n"), "{head}");
+    let stripped = ["x-mine", "keep-alive", "proxy-connection", "proxy-authorization", "upgrade"];
+    assert_lines(&head, &["x-other: 2", "te: trailers", "connection: te"], &stripped);
+    assert!(answer.starts_with("HTTP/1.1 200 Fine\r\n"), "{answer}");
+    assert_lines(
+        &answer,
+        &["x-other: 2", "connection: close"],
+        &["x-theirs", "keep-alive", "upgrade"],
+    );
+    assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_origin_is_told_who_asks_and_how() {
+    let (head, answer) = passed(
+        "GET / HTTP/1.0\r\nHost: Shop.example:80\r\nVia: 1.1 other\r\n\
+         Forwarded: for=6.6.6.6\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Host: evil\r\n\
+         X-Forwarded-Proto: https\r\nX-Forwarded-Prefix: /evil\r\n\r\n",
+        OK,
+    )
+    .await;
+    let told = [
+        "host: Shop.example",
+        "via: 1.1 other",
+        "via: 1.0 tower-edge",
+        "x-forwarded-for: 127.0.0.1",
+        "x-forwarded-host: Shop.example",
+        "x-forwarded-proto: http",
+        "forwarded: for=127.0.0.1;host=\"Shop.example\";proto=http",
+    ];
+    assert_lines(&head, &told, &["x-forwarded-prefix"]);
+    assert!(!head.contains("6.6.6.6") && !head.contains("evil"), "{head}");
+    assert_lines(&answer, &["via: 1.1 tower-edge"], &[]);
+}
+
+#[tokio::test]
+async fn an_absolute_target_overrules_host() {
+    let request =
+        "GET http://one.example/x HTTP/1.1\r\nHost: two.example\r\nConnection: close\r\n\r\n";
+    let (head, _) = passed(request, OK).await;
+    assert!(head.starts_with("GET /x HTTP/1.1\r\n"), "{head}");
+    assert_lines(&head, &["host: one.example"], &[]);
+}
+
+#[tokio::test]
+async fn a_scheme_that_the_client_claims_changes_nothing() {
+    let gateway = gateway(&[]).await;
+    for (target, hit) in [("/json", false), ("/json", true), ("https://h/json", true)] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        let answer = gateway.exchange(&request).await;
+        assert_eq!(is_hit(&answer), hit, "{target}\n{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_one_host_is_answered_400() {
+    let gateway = gateway(&[]).await;
+    for hosts in ["", "Host: a\r\nHost: b\r\n", "Host: a b\r\n"] {
+        let request = format!("GET / HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n");
+        let answer = gateway.exchange(&request).await;
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_old_client_without_host_gets_to_the_origin() {
+    let origin = Origin::start().await;
+    let gateway = before(&origin, &[]).await;
+    let mut client = gateway.connect().await;
+    client.send("GET / HTTP/1.0\r\n\r\n").await;
+    let (head, mut asked) = origin.asked().await;
+    assert_lines(&head, &[&format!("host: {}", origin.address())], &["x-forwarded-host"]);
+    asked.send(OK).await;
+    assert!(client.rest().await.starts_with("HTTP/1.0 200 OK\r\n"));
+}
+
+#[tokio::test]
+async fn connect_is_refused() {
+    let gateway = gateway(&[]).await;
+    let mut client = gateway.connect().await;
+    client.send("CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n").await;
+    assert!(client.until("\r\n").await.starts_with("HTTP/1.1 501 "));
+}
+
+#[tokio::test]
+async fn an_upgrade_becomes_a_tunnel() {
+    let origin = Origin::start().await;
+    let gateway = before(&origin, &[]).await;
+    let mut client = gateway.connect().await;
+    client
+        .send("GET /chat HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        .await;
+    let (head, mut asked) = origin.asked().await;
+    assert_lines(&head, &["connection: upgrade", "upgrade: websocket"], &[]);
+    asked
+        .send(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        )
+        .await;
+    let head = client.until("\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{head}");
+    assert_lines(&head, &["connection: upgrade", "upgrade: websocket"], &[]);
+    for said in ["one.", "two."] {
+        client.send(said).await;
+        assert_eq!(asked.until(".").await, said);
+        asked.send(said).await;
+        assert_eq!(client.until(".").await, said);
+    }
+    drop(client);
+    assert_eq!(asked.rest().await, "");
+}
+
+#[tokio::test]
+async fn an_upgrade_to_h2c_is_not_passed_on() {
+    let (head, answer) = passed(
+        "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings, close\r\n\
+         Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
+        OK,
+    )
+    .await;
+    assert_lines(&head, &[], &["connection", "upgrade", "http2-settings"]);
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_101_that_nobody_asked_for_is_a_502() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n";
+    let (_, answer) =
+        passed("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", switch).await;
+    assert!(answer.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn trailers_reach_a_client_of_http_2() {
+    let origin = Origin::start().await;
+    let gateway = before(&origin, &[]).await;
+    let client: Client<_, Empty<Bytes>> =
+        Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    let answer = client.get(gateway.url("/").parse().unwrap());
+    let (answer, ()) = tokio::join!(soon(answer), answer_with_trailers(&origin));
+    let body = soon(answer.unwrap().into_body().collect()).await.unwrap();
+    assert_eq!(body.trailers().unwrap()["x-sum"], "42");
+    assert_eq!(body.to_bytes(), "ok");
+}
+
+#[tokio::test]
+async fn trailers_reach_a_client_of_http_1_that_wants_them() {
+    for (te, sent) in [("TE: trailers\r\n", true), ("", false)] {
+        let origin = Origin::start().await;
+        let gateway = before(&origin, &[]).await;
+        let mut client = gateway.connect().await;
+        client.send(&format!("GET / HTTP/1.1\r\nHost: h\r\n{te}Connection: close\r\n\r\n")).await;
+        answer_with_trailers(&origin).await;
+        let answer = client.rest().await;
+        assert_eq!(answer.ends_with("0\r\nx-sum: 42\r\n\r\n"), sent, "{answer}");
+    }
+}
+
+async fn answer_with_trailers(origin: &Origin) {
+    let (_, mut asked) = origin.asked().await;
+    asked.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n").await;
+    asked.send("2\r\nok\r\n0\r\nX-Sum: 42\r\n\r\n").await;
+}
+
+#[tokio::test]
+async fn an_upload_streams_in_chunks() {
+    for method in ["POST", "PUT", "GET"] {
+        let origin = Origin::start().await;
+        let gateway = before(&origin, &[]).await;
+        let mut client = gateway.connect().await;
+        let head = format!("{method} / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n");
+        client.send(&head).await;
+        client.send("Content-Length: 3\r\n\r\n3\r\none\r\n").await;
+        let (head, mut asked) = origin.asked().await;
+        assert_lines(&head, &["transfer-encoding: chunked"], &["content-length"]);
+        assert_eq!(asked.until("one\r\n").await, "3\r\none\r\n");
+        client.send("3\r\ntwo\r\n0\r\n\r\n").await;
+        assert_eq!(asked.until("0\r\n\r\n").await, "3\r\ntwo\r\n0\r\n\r\n");
+        asked.send(OK).await;
+        assert_eq!(client.until("ok").await.lines().last(), Some("ok"));
+    }
+}
+
+#[tokio::test]
+async fn an_event_arrives_before_the_stream_ends() {
+    let origin = Origin::start().await;
+    let gateway = before(&origin, &[]).await;
+    let mut client = gateway.connect().await;
+    client.send("GET /sse HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
+    let (_, mut asked) = origin.asked().await;
+    asked.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n").await;
+    asked.send("Transfer-Encoding: chunked\r\n\r\n8\r\ndata: 1\n\r\n").await;
+    client.until("data: 1\n").await;
+    asked.send("8\r\ndata: 2\n\r\n0\r\n\r\n").await;
+    assert!(client.rest().await.ends_with("data: 2\n\r\n0\r\n\r\n"));
+}
+
+#[tokio::test]
+async fn an_answer_to_head_keeps_its_length_and_has_no_body() {
+    let (head, answer) = passed(
+        "HEAD / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n",
+    )
+    .await;
+    assert!(head.starts_with("HEAD / HTTP/1.1\r\n"), "{head}");
+    assert_lines(&answer, &["content-length: 1234"], &["transfer-encoding"]);
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn connections_to_the_origin_are_used_again() {
+    let origin = Origin::start().await;
+    let gateway = before(&origin, &[]).await;
+    let mut client = gateway.connect().await;
+    client.send("GET /1 HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    let (_, mut asked) = origin.asked().await;
+    asked.send(OK).await;
+    client.until("ok").await;
+    client.send("GET /2 HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert!(asked.until("\r\n\r\n").await.starts_with("GET /2 "));
+    asked.send(OK).await;
+    client.until("ok").await;
+}

@@ -1,0 +1,16 @@
+//! What the tests over real connections share: programs, origins and clients
+//! on the loopback interface.
+//!
+//! Whatever a test waits for, it waits for with a deadline.
+
+#![allow(clippy::unwrap_used, reason = "a test may end where it fails")]
+
+mod connection;
+mod origin;
+mod program;
+mod shell;
+
+pub use connection::{Connection, soon};
+pub use origin::Origin;
+pub use program::Program;
+pub use shell::{body, is_hit, run, shell};
