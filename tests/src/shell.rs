@@ -18,7 +18,7 @@ pub async fn run(command: &str) -> String {
 
 /// Whether an answer, as `curl -i` prints it, came from a cache of ours.
 pub fn is_hit(said: &str) -> bool {
-    said.contains("\r\nage: ") && said.contains("\r\ncache-status: tower-edge; hit\r\n")
+    said.contains("\r\nage: ") && said.contains("\r\ncache-status: tower-edge; hit; ttl=")
 }
 
 /// The body of an answer, as `curl -i` prints it.
