@@ -1,5 +1,6 @@
-use http::header::VARY;
+use http::header::{ACCEPT_ENCODING, VARY};
 use http::{HeaderMap, HeaderName};
+use tower_edge_core::AcceptedCodings;
 
 /// The fields of a request that selected a response, with their values
 /// (RFC 9111 §4.1).
@@ -31,7 +32,9 @@ impl Selection {
     pub(crate) fn matches(&self, request: &HeaderMap) -> bool {
         self.0.iter().all(|(name, noted)| match noted {
             Some(noted) => {
-                request.contains_key(name) && combined(request, name).eq(noted.iter().copied())
+                request.contains_key(name)
+                    && (combined(request, name).eq(noted.iter().copied())
+                        || (name == ACCEPT_ENCODING && accepts_the_same(request, noted)))
             }
             None => !request.contains_key(name),
         })
@@ -44,6 +47,13 @@ impl Selection {
         });
         values.sum()
     }
+}
+
+/// Whether two values of `Accept-Encoding` have the same meaning, and none that
+/// is not known here.
+fn accepts_the_same(request: &HeaderMap, noted: &[u8]) -> bool {
+    let noted = str::from_utf8(noted).ok().and_then(AcceptedCodings::parse);
+    noted.is_some() && AcceptedCodings::of(request) == noted
 }
 
 /// All lines of a field as one value (RFC 9110 §5.3).
@@ -79,6 +89,21 @@ mod tests {
         ] {
             let selection = Selection::of(&map(NOTED), &map(&[("vary", vary)])).unwrap();
             assert_eq!(selection.matches(&map(request)), matches, "{vary} {request:?}");
+        }
+    }
+
+    #[test]
+    fn accepted_codings_are_compared_by_their_meaning() {
+        for (noted, request, matches) in [
+            ("gzip, br", "BR;q=1.0,gzip", true),
+            ("gzip, br", "gzip", false),
+            ("gzip, sdch", "sdch, gzip", false),
+            ("gzip, sdch", "gzip, sdch", true),
+        ] {
+            let (noted, request) = (("accept-encoding", noted), ("accept-encoding", request));
+            let vary = map(&[("vary", "Accept-Encoding")]);
+            let selection = Selection::of(&map(&[noted]), &vary).unwrap();
+            assert_eq!(selection.matches(&map(&[request])), matches, "{noted:?} {request:?}");
         }
     }
 

@@ -1,0 +1,156 @@
+use http::HeaderMap;
+use http::header::ACCEPT_ENCODING;
+
+/// A content coding (RFC 9110 §8.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Coding {
+    /// The bytes as they are.
+    Identity,
+    /// RFC 1952.
+    Gzip,
+    /// RFC 1950, in spite of its name.
+    Deflate,
+    /// Brotli, RFC 7932.
+    Br,
+    /// Zstandard, RFC 8878.
+    Zstd,
+}
+
+impl Coding {
+    /// All codings that are known here.
+    pub const ALL: [Self; 5] = [Self::Identity, Self::Gzip, Self::Deflate, Self::Br, Self::Zstd];
+
+    /// The name in header fields.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Br => "br",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// The coding of this name; names have no case, and `x-gzip` is `gzip`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let named = |coding: &Self| coding.as_str().eq_ignore_ascii_case(name);
+        let known = Self::ALL.into_iter().find(named);
+        known.or_else(|| name.eq_ignore_ascii_case("x-gzip").then_some(Self::Gzip))
+    }
+}
+
+/// How much a client wants each coding: its `Accept-Encoding`, whatever the
+/// order, case and white space it is written in (RFC 9110 §12.5.3).
+///
+/// Two are equal when they mean the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AcceptedCodings {
+    qualities: [u16; Coding::ALL.len()],
+    /// That of codings which are not known here.
+    others: u16,
+}
+
+impl AcceptedCodings {
+    /// Reads the field; a request without it counts as one that wants nothing but
+    /// the bytes as they are.
+    ///
+    /// `None` when it names a coding that is not known here, or cannot be read.
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        let lines = headers.get_all(ACCEPT_ENCODING).iter();
+        let lines = lines.map(|line| line.to_str().ok()).collect::<Option<Vec<_>>>()?;
+        Self::parse(&lines.join(","))
+    }
+
+    /// Reads the value of the field, all its lines as one.
+    pub fn parse(field: &str) -> Option<Self> {
+        let (mut named, mut any) = ([None; Coding::ALL.len()], None);
+        for member in field.split(',').map(str::trim).filter(|member| !member.is_empty()) {
+            let (name, weight) = member.split_once(';').unwrap_or((member, "q=1"));
+            let quality = Some(quality(weight.trim())?);
+            match name.trim() {
+                "*" => any = quality,
+                name => named[Coding::from_name(name)? as usize] = quality,
+            }
+        }
+        // Without a word about it, the bytes as they are will always do.
+        let identity = any.filter(|&quality| quality == 0).unwrap_or(1);
+        let unnamed = |coding| if coding == Coding::Identity { identity } else { any.unwrap_or(0) };
+        let quality = |coding: Coding| named[coding as usize].unwrap_or_else(|| unnamed(coding));
+        Some(Self { qualities: Coding::ALL.map(quality), others: any.unwrap_or(0) })
+    }
+
+    /// How much the client wants `coding`, in thousandths; 0 is not at all.
+    pub fn quality(&self, coding: Coding) -> u16 {
+        self.qualities[coding as usize]
+    }
+}
+
+/// `q=0.5` as thousandths (RFC 9110 §12.4.2).
+fn quality(weight: &str) -> Option<u16> {
+    let value = weight.strip_prefix("q=").or_else(|| weight.strip_prefix("Q="))?;
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
+    if fraction.len() > 3 || !fraction.bytes().all(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    let thousandths = format!("{fraction:0<3}").parse().ok()?;
+    match (whole, thousandths) {
+        ("0", thousandths) => Some(thousandths),
+        ("1", 0) => Some(1_000),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(field: &str) -> Option<AcceptedCodings> {
+        AcceptedCodings::parse(field)
+    }
+
+    #[test]
+    fn what_means_the_same_is_equal() {
+        for (one, other, equal) in [
+            ("gzip, br", "br,gzip", true),
+            ("GZIP;Q=1.0", "x-gzip", true),
+            ("gzip;q=0.5", "gzip ; q=0.500", true),
+            ("gzip, identity;q=0.001", "gzip", true),
+            (", gzip,", "gzip", true),
+            ("gzip;q=0", "", true),
+            ("gzip", "br", false),
+            ("gzip;q=0.5", "gzip", false),
+            ("*", "gzip, deflate, br, zstd", false),
+            ("*;q=0", "", false),
+            ("identity;q=0", "", false),
+        ] {
+            assert_eq!(read(one) == read(other), equal, "`{one}` and `{other}`");
+            assert!(read(one).is_some() && read(other).is_some());
+        }
+    }
+
+    #[test]
+    fn each_coding_has_its_quality() {
+        let qualities = |field| read(field).map(|codings| codings.qualities);
+        assert_eq!(qualities("gzip;q=0.8, br"), Some([1, 800, 0, 1_000, 0]));
+        assert_eq!(qualities("*;q=0.25, br;q=0"), Some([1, 250, 250, 0, 250]));
+        assert_eq!(qualities("*;q=0, gzip"), Some([0, 1_000, 0, 0, 0]));
+        assert_eq!(qualities("identity;q=0, gzip"), Some([0, 1_000, 0, 0, 0]));
+        assert_eq!(read("gzip").map(|codings| codings.quality(Coding::Gzip)), Some(1_000));
+    }
+
+    #[test]
+    fn what_is_not_known_is_none() {
+        for field in [
+            "compress",
+            "gzip;q=2",
+            "gzip;q=1.1",
+            "gzip;q=0.0000",
+            "gzip;level=9",
+            "g zip",
+            "gzip;q=",
+        ] {
+            assert_eq!(read(field), None, "{field}");
+        }
+    }
+}
