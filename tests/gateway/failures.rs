@@ -1,13 +1,10 @@
 use std::net::SocketAddr;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use http_body_util::BodyExt;
 use tokio::net::TcpSocket;
 use tower_edge_tests::{Origin, soon};
 
-use crate::{before, gateway};
+use crate::{Exchange, before, gateway, http2};
 
 const GET: &str = "GET /secret HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
@@ -35,33 +32,22 @@ async fn an_origin_that_is_down_is_a_502() {
 
 #[tokio::test]
 async fn an_origin_that_hangs_up_is_a_502() {
-    let origin = Origin::start().await;
-    let gateway = before(&origin, &[]).await;
-    let mut client = gateway.connect().await;
-    client.send(GET).await;
-    drop(origin.asked().await);
-    assert_problem(&client.rest().await, 502, "127.0.0.1");
+    let exchange = Exchange::start(GET, &[]).await;
+    drop(exchange.origin);
+    assert_problem(&exchange.client.rest().await, 502, "127.0.0.1");
 }
 
 #[tokio::test]
 async fn an_origin_that_speaks_something_else_is_a_502() {
-    let origin = Origin::start().await;
-    let gateway = before(&origin, &[]).await;
-    let mut client = gateway.connect().await;
-    client.send(GET).await;
-    let (_, mut asked) = origin.asked().await;
-    asked.send("SSH-2.0-OpenSSH_9.2\r\n\r\n").await;
-    assert_problem(&client.rest().await, 502, "SSH");
+    let mut exchange = Exchange::start(GET, &[]).await;
+    exchange.origin.send("SSH-2.0-OpenSSH_9.2\r\n\r\n").await;
+    assert_problem(&exchange.client.rest().await, 502, "SSH");
 }
 
 #[tokio::test]
 async fn an_origin_that_is_silent_too_long_is_a_504() {
-    let origin = Origin::start().await;
-    let gateway = before(&origin, &["--timeout", "50"]).await;
-    let mut client = gateway.connect().await;
-    client.send(GET).await;
-    let _silent = origin.asked().await;
-    assert_problem(&client.rest().await, 504, "127.0.0.1");
+    let exchange = Exchange::start(GET, &["--timeout", "50"]).await;
+    assert_problem(&exchange.client.rest().await, 504, "127.0.0.1");
 }
 
 #[tokio::test]
@@ -76,16 +62,14 @@ async fn a_client_that_reads_text_gets_text() {
 
 #[tokio::test]
 async fn a_request_whose_body_breaks_off_is_a_400() {
-    let origin = Origin::start().await;
-    let gateway = before(&origin, &[]).await;
-    let mut client = gateway.connect().await;
-    client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n").await;
-    let (_, mut asked) = origin.asked().await;
-    client.send("3\r\none\r\n").await;
-    asked.until("one\r\n").await;
-    client.send("zz\r\n").await;
-    assert_problem(&client.rest().await, 400, "127.0.0.1");
-    assert_eq!(asked.rest().await, "");
+    let mut exchange =
+        Exchange::start("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", &[])
+            .await;
+    exchange.client.send("3\r\none\r\n").await;
+    exchange.origin.until("one\r\n").await;
+    exchange.client.send("zz\r\n").await;
+    assert_problem(&exchange.client.rest().await, 400, "127.0.0.1");
+    assert_eq!(exchange.origin.rest().await, "");
 }
 
 #[tokio::test]
@@ -96,15 +80,11 @@ async fn an_origin_that_dies_in_a_body_breaks_the_transfer() {
         ("Content-Length: 4\r\n\r\nhalf", true),
         ("Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n\r\n", true),
     ] {
-        let origin = Origin::start().await;
-        let gateway = before(&origin, &[]).await;
-        let mut client = gateway.connect().await;
-        client.send(GET).await;
-        let (_, mut asked) = origin.asked().await;
-        asked.send(&format!("HTTP/1.1 200 OK\r\n{framing}")).await;
-        let head = client.until("\r\n\r\n").await;
-        drop(asked);
-        let body = client.rest().await;
+        let mut exchange = Exchange::start(GET, &[]).await;
+        exchange.origin.send(&format!("HTTP/1.1 200 OK\r\n{framing}")).await;
+        let head = exchange.client.until("\r\n\r\n").await;
+        drop(exchange.origin);
+        let body = exchange.client.rest().await;
         let complete = match head.contains("content-length: ") {
             true => head.contains(&format!("content-length: {}\r\n", body.len())),
             false => body.ends_with("0\r\n\r\n"),
@@ -117,9 +97,7 @@ async fn an_origin_that_dies_in_a_body_breaks_the_transfer() {
 async fn an_origin_that_dies_in_a_body_resets_the_stream_of_http_2() {
     let origin = Origin::start().await;
     let gateway = before(&origin, &[]).await;
-    let client: Client<_, Empty<Bytes>> =
-        Client::builder(TokioExecutor::new()).http2_only(true).build_http();
-    let answer = client.get(gateway.url("/").parse().unwrap());
+    let answer = http2().get(gateway.url("/").parse().unwrap());
     let (answer, mut asked) = tokio::join!(soon(answer), async {
         let (_, mut asked) = origin.asked().await;
         asked.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n").await;

@@ -10,7 +10,32 @@ mod printed;
 mod proxying;
 mod shutdown;
 
-use tower_edge_tests::{Origin, Program};
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tower_edge_tests::{Connection, Origin, Program};
+
+/// A request on its way: the client has sent it, and the origin has its head.
+struct Exchange {
+    gateway: Program,
+    client: Connection,
+    head: String,
+    origin: Connection,
+}
+
+impl Exchange {
+    /// Sends `request` through a gateway with these flags.
+    async fn start(request: &str, flags: &[&str]) -> Self {
+        let listening = Origin::start().await;
+        let gateway = before(&listening, flags).await;
+        let mut client = gateway.connect().await;
+        client.send(request).await;
+        let (head, origin) = listening.asked().await;
+        Self { gateway, client, head, origin }
+    }
+}
 
 /// A gateway on a free port.
 async fn gateway(flags: &[&str]) -> Program {
@@ -21,4 +46,9 @@ async fn gateway(flags: &[&str]) -> Program {
 /// A gateway in front of `origin`.
 async fn before(origin: &Origin, flags: &[&str]) -> Program {
     gateway(&[&["--origin", &origin.url()], flags].concat()).await
+}
+
+/// A client that speaks HTTP/2 from the first byte.
+fn http2() -> Client<HttpConnector, Empty<Bytes>> {
+    Client::builder(TokioExecutor::new()).http2_only(true).build_http()
 }

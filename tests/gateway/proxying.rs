@@ -1,23 +1,18 @@
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use http_body_util::BodyExt;
 use tower_edge_tests::{Origin, is_hit, soon};
 
-use crate::{before, gateway};
+use crate::{Exchange, before, gateway, http2};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const OK_WITH_TRAILERS: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\
+    Trailer: X-Sum\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 42\r\n\r\n";
 
 /// What the origin gets for `request`, and the client for `answer`.
 async fn passed(request: &str, answer: &str) -> (String, String) {
-    let origin = Origin::start().await;
-    let gateway = before(&origin, &[]).await;
-    let mut client = gateway.connect().await;
-    client.send(request).await;
-    let (head, mut asked) = origin.asked().await;
-    asked.send(answer).await;
-    drop(asked);
-    (head, client.rest().await)
+    let mut exchange = Exchange::start(request, &[]).await;
+    exchange.origin.send(answer).await;
+    drop(exchange.origin);
+    (exchange.head, exchange.client.rest().await)
 }
 
 #[track_caller]
@@ -128,30 +123,22 @@ async fn connect_is_refused() {
 
 #[tokio::test]
 async fn an_upgrade_becomes_a_tunnel() {
-    let origin = Origin::start().await;
-    let gateway = before(&origin, &[]).await;
-    let mut client = gateway.connect().await;
-    client
-        .send("GET /chat HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-        .await;
-    let (head, mut asked) = origin.asked().await;
-    assert_lines(&head, &["connection: upgrade", "upgrade: websocket"], &[]);
-    asked
-        .send(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-        )
-        .await;
-    let head = client.until("\r\n\r\n").await;
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let request = format!("GET /chat HTTP/1.1\r\nHost: h\r\n{upgrade}");
+    let mut exchange = Exchange::start(&request, &[]).await;
+    assert_lines(&exchange.head, &["connection: upgrade", "upgrade: websocket"], &[]);
+    exchange.origin.send(&format!("HTTP/1.1 101 Switching Protocols\r\n{upgrade}")).await;
+    let head = exchange.client.until("\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{head}");
     assert_lines(&head, &["connection: upgrade", "upgrade: websocket"], &[]);
     for said in ["one.", "two."] {
-        client.send(said).await;
-        assert_eq!(asked.until(".").await, said);
-        asked.send(said).await;
-        assert_eq!(client.until(".").await, said);
+        exchange.client.send(said).await;
+        assert_eq!(exchange.origin.until(".").await, said);
+        exchange.origin.send(said).await;
+        assert_eq!(exchange.client.until(".").await, said);
     }
-    drop(client);
-    assert_eq!(asked.rest().await, "");
+    drop(exchange.client);
+    assert_eq!(exchange.origin.rest().await, "");
 }
 
 #[tokio::test]
@@ -178,10 +165,11 @@ async fn a_101_that_nobody_asked_for_is_a_502() {
 async fn trailers_reach_a_client_of_http_2() {
     let origin = Origin::start().await;
     let gateway = before(&origin, &[]).await;
-    let client: Client<_, Empty<Bytes>> =
-        Client::builder(TokioExecutor::new()).http2_only(true).build_http();
-    let answer = client.get(gateway.url("/").parse().unwrap());
-    let (answer, ()) = tokio::join!(soon(answer), answer_with_trailers(&origin));
+    let answer = http2().get(gateway.url("/").parse().unwrap());
+    let (answer, ()) = tokio::join!(soon(answer), async {
+        let (_, mut asked) = origin.asked().await;
+        asked.send(OK_WITH_TRAILERS).await;
+    });
     let body = soon(answer.unwrap().into_body().collect()).await.unwrap();
     assert_eq!(body.trailers().unwrap()["x-sum"], "42");
     assert_eq!(body.to_bytes(), "ok");
@@ -190,53 +178,37 @@ async fn trailers_reach_a_client_of_http_2() {
 #[tokio::test]
 async fn trailers_reach_a_client_of_http_1_that_wants_them() {
     for (te, sent) in [("TE: trailers\r\n", true), ("", false)] {
-        let origin = Origin::start().await;
-        let gateway = before(&origin, &[]).await;
-        let mut client = gateway.connect().await;
-        client.send(&format!("GET / HTTP/1.1\r\nHost: h\r\n{te}Connection: close\r\n\r\n")).await;
-        answer_with_trailers(&origin).await;
-        let answer = client.rest().await;
+        let request = format!("GET / HTTP/1.1\r\nHost: h\r\n{te}Connection: close\r\n\r\n");
+        let (_, answer) = passed(&request, OK_WITH_TRAILERS).await;
         assert_eq!(answer.ends_with("0\r\nx-sum: 42\r\n\r\n"), sent, "{answer}");
     }
-}
-
-async fn answer_with_trailers(origin: &Origin) {
-    let (_, mut asked) = origin.asked().await;
-    asked.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n").await;
-    asked.send("2\r\nok\r\n0\r\nX-Sum: 42\r\n\r\n").await;
 }
 
 #[tokio::test]
 async fn an_upload_streams_in_chunks() {
     for method in ["POST", "PUT", "GET"] {
-        let origin = Origin::start().await;
-        let gateway = before(&origin, &[]).await;
-        let mut client = gateway.connect().await;
-        let head = format!("{method} / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n");
-        client.send(&head).await;
-        client.send("Content-Length: 3\r\n\r\n3\r\none\r\n").await;
-        let (head, mut asked) = origin.asked().await;
-        assert_lines(&head, &["transfer-encoding: chunked"], &["content-length"]);
-        assert_eq!(asked.until("one\r\n").await, "3\r\none\r\n");
-        client.send("3\r\ntwo\r\n0\r\n\r\n").await;
-        assert_eq!(asked.until("0\r\n\r\n").await, "3\r\ntwo\r\n0\r\n\r\n");
-        asked.send(OK).await;
-        assert_eq!(client.until("ok").await.lines().last(), Some("ok"));
+        let framing = "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n";
+        let request = format!("{method} / HTTP/1.1\r\nHost: h\r\n{framing}");
+        let mut exchange = Exchange::start(&request, &[]).await;
+        assert_lines(&exchange.head, &["transfer-encoding: chunked"], &["content-length"]);
+        for chunk in ["3\r\none\r\n", "3\r\ntwo\r\n", "0\r\n\r\n"] {
+            exchange.client.send(chunk).await;
+            assert_eq!(exchange.origin.until(chunk).await, chunk);
+        }
+        exchange.origin.send(OK).await;
+        assert_eq!(exchange.client.until("ok").await.lines().last(), Some("ok"));
     }
 }
 
 #[tokio::test]
 async fn an_event_arrives_before_the_stream_ends() {
-    let origin = Origin::start().await;
-    let gateway = before(&origin, &[]).await;
-    let mut client = gateway.connect().await;
-    client.send("GET /sse HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
-    let (_, mut asked) = origin.asked().await;
-    asked.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n").await;
-    asked.send("Transfer-Encoding: chunked\r\n\r\n8\r\ndata: 1\n\r\n").await;
-    client.until("data: 1\n").await;
-    asked.send("8\r\ndata: 2\n\r\n0\r\n\r\n").await;
-    assert!(client.rest().await.ends_with("data: 2\n\r\n0\r\n\r\n"));
+    let mut exchange =
+        Exchange::start("GET /sse HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", &[]).await;
+    exchange.origin.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n").await;
+    exchange.origin.send("Transfer-Encoding: chunked\r\n\r\n8\r\ndata: 1\n\r\n").await;
+    exchange.client.until("data: 1\n").await;
+    exchange.origin.send("8\r\ndata: 2\n\r\n0\r\n\r\n").await;
+    assert!(exchange.client.rest().await.ends_with("data: 2\n\r\n0\r\n\r\n"));
 }
 
 #[tokio::test]
@@ -253,15 +225,11 @@ async fn an_answer_to_head_keeps_its_length_and_has_no_body() {
 
 #[tokio::test]
 async fn connections_to_the_origin_are_used_again() {
-    let origin = Origin::start().await;
-    let gateway = before(&origin, &[]).await;
-    let mut client = gateway.connect().await;
-    client.send("GET /1 HTTP/1.1\r\nHost: h\r\n\r\n").await;
-    let (_, mut asked) = origin.asked().await;
-    asked.send(OK).await;
-    client.until("ok").await;
-    client.send("GET /2 HTTP/1.1\r\nHost: h\r\n\r\n").await;
-    assert!(asked.until("\r\n\r\n").await.starts_with("GET /2 "));
-    asked.send(OK).await;
-    client.until("ok").await;
+    let mut exchange = Exchange::start("GET /1 HTTP/1.1\r\nHost: h\r\n\r\n", &[]).await;
+    exchange.origin.send(OK).await;
+    exchange.client.until("ok").await;
+    exchange.client.send("GET /2 HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert!(exchange.origin.until("\r\n\r\n").await.starts_with("GET /2 "));
+    exchange.origin.send(OK).await;
+    exchange.client.until("ok").await;
 }

@@ -1,7 +1,7 @@
 use tokio::net::TcpStream;
 use tower_edge_tests::{Origin, Program, soon};
 
-use crate::before;
+use crate::{Exchange, before};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
@@ -27,27 +27,19 @@ async fn a_signal_lets_requests_in_flight_finish() {
 
 #[tokio::test]
 async fn the_grace_ends_what_does_not() {
-    let origin = Origin::start().await;
-    let mut gateway = before(&origin, &["--shutdown-grace", "50"]).await;
-    let mut client = gateway.connect().await;
-    client.send(GET).await;
-    let _silent = origin.asked().await;
-    gateway.signal("TERM").await;
-    assert_eq!(gateway.exit().await.code(), Some(0));
-    assert_eq!(client.rest().await, "");
+    let mut exchange = Exchange::start(GET, &["--shutdown-grace", "50"]).await;
+    exchange.gateway.signal("TERM").await;
+    assert_eq!(exchange.gateway.exit().await.code(), Some(0));
+    assert_eq!(exchange.client.rest().await, "");
 }
 
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
-    let origin = Origin::start().await;
-    let mut gateway = before(&origin, &["--shutdown-grace", "3600000"]).await;
-    let mut client = gateway.connect().await;
-    client.send(GET).await;
-    let _silent = origin.asked().await;
-    gateway.signal("INT").await;
-    soon(refuses_connections(&gateway)).await;
-    gateway.signal("INT").await;
-    assert_eq!(gateway.exit().await.code(), Some(1));
+    let mut exchange = Exchange::start(GET, &["--shutdown-grace", "3600000"]).await;
+    exchange.gateway.signal("INT").await;
+    soon(refuses_connections(&exchange.gateway)).await;
+    exchange.gateway.signal("INT").await;
+    assert_eq!(exchange.gateway.exit().await.code(), Some(1));
 }
 
 async fn refuses_connections(gateway: &Program) {
