@@ -66,6 +66,12 @@ impl<B> ReplyBody<B> {
         Self { kind: Kind::Own { bytes: bytes.into(), trailers: Some(Box::new(trailers)) } }
     }
 
+    /// A body of these pieces, a frame each; none of them is copied.
+    pub fn pieces(mut pieces: Vec<Bytes>) -> Self {
+        pieces.retain(|piece| !piece.is_empty());
+        Self { kind: Kind::Pieces(pieces.into_iter()) }
+    }
+
     /// A body with nothing in it.
     pub fn empty() -> Self {
         Self::bytes(Bytes::new())
@@ -88,6 +94,9 @@ impl<B: Body<Data = Bytes>> Body for ReplyBody<B> {
             KindProj::Own { trailers, .. } => {
                 Poll::Ready(trailers.take().map(|trailers| Ok(Frame::trailers(*trailers))))
             }
+            KindProj::Pieces(pieces) => {
+                Poll::Ready(pieces.next().map(|piece| Ok(Frame::data(piece))))
+            }
         }
     }
 
@@ -95,6 +104,7 @@ impl<B: Body<Data = Bytes>> Body for ReplyBody<B> {
         match &self.kind {
             Kind::Inner(body) => body.is_end_stream(),
             Kind::Own { bytes, trailers } => bytes.is_empty() && trailers.is_none(),
+            Kind::Pieces(pieces) => pieces.as_slice().is_empty(),
         }
     }
 
@@ -106,6 +116,9 @@ impl<B: Body<Data = Bytes>> Body for ReplyBody<B> {
                 let mut hint = SizeHint::new();
                 hint.set_lower(bytes.len() as u64);
                 hint
+            }
+            Kind::Pieces(pieces) => {
+                SizeHint::with_exact(pieces.as_slice().iter().map(|piece| piece.len() as u64).sum())
             }
         }
     }
@@ -183,6 +196,7 @@ enum Kind<B> {
         bytes: Bytes,
         trailers: Option<Box<HeaderMap>>,
     },
+    Pieces(std::vec::IntoIter<Bytes>),
 }
 
 #[cfg(test)]
@@ -213,6 +227,18 @@ mod tests {
         let read = body.collect().await.unwrap();
         assert_eq!(read.trailers(), Some(&trailers));
         assert_eq!(read.to_bytes(), "abc");
+    }
+
+    #[tokio::test]
+    async fn own_pieces_are_frames_of_known_size_together() {
+        let mut body = Reply::pieces(vec!["ab".into(), "".into(), "c".into(), "".into()]);
+        for (size, piece) in [(3, "ab"), (1, "c")] {
+            assert!(!body.is_end_stream());
+            assert_eq!(body.size_hint().exact(), Some(size));
+            assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), piece);
+        }
+        assert!(body.is_end_stream());
+        assert!(body.frame().await.is_none());
     }
 
     #[test]
