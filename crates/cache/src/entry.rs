@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tower_edge_core::ReplyBody;
 
 use crate::age::age_value;
+use crate::partial::partial;
 use crate::policy::{Kept, Selection, not_modified, not_modified_fields};
 use crate::refresh::Refreshing;
 
@@ -86,8 +87,9 @@ impl Entry {
             + self.selection.weight()
     }
 
-    /// The answer to a request with these fields: the stored response, or 304 if
-    /// the client has it already (RFC 9111 §4.3.2). `Cache-Status` is to be added.
+    /// The answer to a request with these fields: the stored response, parts of
+    /// it, or 304 if the client has it already (RFC 9111 §4.3.2). `Cache-Status`
+    /// is to be added.
     pub(crate) fn answer<B>(
         &self,
         request: &HeaderMap,
@@ -98,6 +100,8 @@ impl Entry {
         if self.status.is_success() && not_modified(request, &self.fields) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             *response.headers_mut() = not_modified_fields(&self.fields);
+        } else if !head_only && let Some(partial) = partial(self, request) {
+            response = partial;
         } else {
             *response.status_mut() = self.status;
             *response.headers_mut() = self.fields.clone();

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, ETAG, LAST_MODIFIED, LOCATION};
+use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, ETAG, LAST_MODIFIED, LOCATION, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body;
 use tower_edge_core::{Event, Expected, Refusal, ReplyBody, ResponseHead, Step, Trace};
@@ -225,6 +225,11 @@ impl Fetch {
         exchange: &Exchange,
     ) -> Option<(Fill, Expected)> {
         let status = response.status();
+        // What an origin says of a range need not hold for the whole.
+        let ranged = self.nominated.is_empty() && self.request.contains_key(RANGE);
+        if ranged && status != StatusCode::OK {
+            return None;
+        }
         let candidate = self.candidate(status, response.headers(), exchange);
         let (kept, excluded) = storable(&shared.rules, &candidate).ok()?;
         let fields = stored_fields(response.headers(), &excluded, exchange.wall);

@@ -24,6 +24,11 @@
 //! - **Validates** stale ones with `If-None-Match` and `If-Modified-Since`, asks
 //!   about all variants when a request selects none, and answers the conditions
 //!   of clients with 304.
+//! - **Answers ranges** of bytes, one or several, from stored responses that are
+//!   200 and have no trailers: 206, or 416 if there is nothing at that place. More
+//!   than 64 ranges, other units and what is no range are ignored, as the RFC
+//!   permits: the whole response is the answer. `Accept-Ranges` is left to the
+//!   origin, which answers what is not stored.
 //! - **Serves stale** ones while they are refreshed, and when the origin fails
 //!   (RFC 5861), where that is permitted.
 //! - **Invalidates** the target of an unsafe method that succeeded, and what its
@@ -34,9 +39,13 @@
 //!
 //! - Responses with `Set-Cookie` are not stored, though RFC 9111 would permit
 //!   it: they are meant for one user. [`SetCookie`] changes that.
-//! - A GET that has a body, and requests with `Range`, `If-Range`, `If-Match`,
-//!   `If-Unmodified-Since` or `Upgrade` are passed on.
-//! - Responses to POST are not stored, nor are parts (206).
+//! - A GET that has a body, and requests with `If-Match`, `If-Unmodified-Since` or
+//!   `Upgrade` are passed on.
+//! - Responses to POST are not stored.
+//! - Parts (206) of an origin are passed on: they are neither stored nor combined.
+//!   What cannot be answered from the store and not be validated goes upstream
+//!   with its `Range`. A validation asks for the whole: what has changed is stored
+//!   again, and goes to the client whole.
 //! - Concurrent misses of one URI each go upstream.
 //! - A client that leaves before it has the whole body leaves nothing stored.
 
@@ -48,6 +57,7 @@ mod flight;
 mod future;
 mod handle;
 mod layer;
+mod partial;
 mod policy;
 mod refresh;
 mod service;

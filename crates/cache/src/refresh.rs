@@ -12,6 +12,7 @@ use tower_service::Service;
 
 use crate::entry::Entry;
 use crate::flight::Flight;
+use crate::policy::ask_for_all;
 use crate::shared::Shared;
 
 /// A refresh of a stale response behind the back of the client that was answered
@@ -61,6 +62,7 @@ impl Refresh {
         let Ok(runtime) = Handle::try_current() else { return };
         let Self { mut flight, turn } = self;
         *request.method_mut() = Method::GET;
+        ask_for_all(request.headers_mut());
         flight.prepare(request.headers_mut());
         runtime.spawn(async move {
             let response = Oneshot::new(inner, request).await.ok();

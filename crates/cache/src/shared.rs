@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, ETAG, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, UPGRADE};
+use http::header::{CONNECTION, ETAG, IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body;
 use tower_edge_core::{Clock, Event, Observe, Problem, ReplyBody, RequestHead, Step, Trace};
@@ -12,7 +12,7 @@ use tower_edge_core::{Clock, Event, Observe, Problem, ReplyBody, RequestHead, St
 use crate::body::CacheBody;
 use crate::entry::Entry;
 use crate::flight::{Fetch, Flight};
-use crate::policy::{RequestDirectives, Reuse, Rules, reuse};
+use crate::policy::{RequestDirectives, Reuse, Rules, ask_for_all, reuse};
 use crate::refresh::{Refresh, Turn};
 use crate::status::{Forward, Status, StatusField};
 use crate::store::{ResourceKey, Store, Variants, selected};
@@ -118,7 +118,8 @@ impl Shared {
                 let answer = self.answer(entry, request, age);
                 let refresh = ResourceKey::of(&target).zip(Turn::take(entry)).map(|(key, turn)| {
                     let fetch = self.fetch(request, key, Some(entry), vec![entry.clone()], now);
-                    let fetch = Fetch { head_only: false, ..fetch };
+                    let mut fetch = Fetch { head_only: false, ..fetch };
+                    ask_for_all(&mut fetch.request);
                     Refresh { flight: Flight::Fetch(Box::new(fetch)), turn }
                 });
                 return match refresh {
@@ -191,11 +192,11 @@ impl fmt::Debug for Shared {
 
 /// Whether a cache may look at a request at all.
 ///
-/// Parts, preconditions that only an origin can judge, and connections that
-/// become something else are passed on.
+/// Preconditions that only an origin can judge, and connections that become
+/// something else are passed on.
 fn is_for_cache(headers: &HeaderMap) -> bool {
     let upgrades = headers.contains_key(UPGRADE) && headers.contains_key(CONNECTION);
-    let names = [RANGE, IF_RANGE, IF_MATCH, IF_UNMODIFIED_SINCE];
+    let names = [IF_MATCH, IF_UNMODIFIED_SINCE];
     !upgrades && !names.iter().any(|name| headers.contains_key(name))
 }
 

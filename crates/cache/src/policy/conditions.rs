@@ -1,6 +1,9 @@
-use http::header::{DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use std::time::Duration;
+
+use http::header::{DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED};
 use http::{HeaderMap, HeaderValue};
 
+use super::ask_for_all;
 use super::freshness::date;
 
 /// Whether the conditions of a request make it 304, given the fields of the
@@ -17,12 +20,31 @@ pub(crate) fn not_modified(request: &HeaderMap, response: &HeaderMap) -> bool {
     modified.is_some_and(|modified| modified <= since)
 }
 
+/// Whether `If-Range` lets the ranges of a request count, given the fields of the
+/// response it would get: strong comparison (RFC 9110 §13.1.5).
+///
+/// A date is strong if the response was made at least a second after it
+/// (§8.8.2.2).
+pub(crate) fn ranges_apply(request: &HeaderMap, response: &HeaderMap) -> bool {
+    let mut lines = request.get_all(IF_RANGE).iter();
+    let Some(validator) = lines.next() else { return true };
+    if validator.as_bytes().starts_with(b"\"") {
+        return lines.next().is_none() && response.get(ETAG) == Some(validator);
+    }
+    let modified = date(response, LAST_MODIFIED).filter(|modified| {
+        let generated = date(response, DATE);
+        generated.is_some_and(|generated| generated >= *modified + Duration::from_secs(1))
+    });
+    modified.is_some() && date(request, IF_RANGE) == modified
+}
+
 /// Makes a request conditional on what is stored, in place of the client's own
 /// conditions (RFC 9111 §4.3.1); `false`, and nothing changed, if the stored
 /// response has no validator.
 ///
 /// All entity tags are named. A date is only if there is one stored response:
-/// with several nobody could tell which of them a 304 means.
+/// with several nobody could tell which of them a 304 means. The client's ranges
+/// are taken out, so that a response which has changed comes whole.
 pub(crate) fn validate<'a>(
     request: &mut HeaderMap,
     stored: impl Iterator<Item = &'a HeaderMap> + Clone,
@@ -45,6 +67,7 @@ pub(crate) fn validate<'a>(
             None => drop(request.remove(name)),
         }
     }
+    ask_for_all(request);
     true
 }
 
@@ -113,6 +136,33 @@ mod tests {
             (&[], &[etag, modified], false),
         ] {
             assert_eq!(not_modified(&map(request), &map(response)), fails, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn ranges_apply_to_what_is_the_same_byte_by_byte() {
+        let tag = ("etag", "\"a\"");
+        let dated = [("last-modified", THEN), ("date", LATER)];
+        for (request, response, apply) in [
+            (&[][..], &[][..], true),
+            (&[("if-range", "\"a\"")], &[tag], true),
+            (&[("if-range", "\"a\"")], &[("etag", "W/\"a\"")], false),
+            (&[("if-range", "W/\"a\"")], &[("etag", "W/\"a\"")], false),
+            (&[("if-range", "W/\"a\"")], &[tag], false),
+            (&[("if-range", "\"b\"")], &[tag], false),
+            (&[("if-range", "\"a\"")], &[], false),
+            (&[("if-range", "\"a\""), ("if-range", "\"a\"")], &[tag], false),
+            (&[("if-range", THEN)], &dated, true),
+            (&[("if-range", "Sun Nov  6 08:49:37 1994")], &dated, true),
+            (&[("if-range", EARLIER)], &dated, false),
+            (&[("if-range", LATER)], &dated, false),
+            (&[("if-range", THEN)], &[("last-modified", THEN), ("date", THEN)], false),
+            (&[("if-range", THEN)], &[("last-modified", THEN)], false),
+            (&[("if-range", THEN)], &[tag], false),
+            (&[("if-range", "")], &[tag], false),
+            (&[("if-range", "yesterday")], &[("last-modified", "x"), ("date", LATER)], false),
+        ] {
+            assert_eq!(ranges_apply(&map(request), &map(response)), apply, "{request:?}");
         }
     }
 

@@ -1,9 +1,9 @@
 use std::time::SystemTime;
 
 use http::header::{
-    AGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION,
-    CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VARY,
+    AGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
+    CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -61,6 +61,38 @@ pub(crate) fn not_modified_fields(stored: &HeaderMap) -> HeaderMap {
     {
         fields.insert(LAST_MODIFIED, modified.clone());
     }
+    fields
+}
+
+/// The fields of parts of a stored response (RFC 9110 §15.3.7); `Content-Range`,
+/// `Content-Length` and, of several, `Content-Type` are to be added.
+///
+/// A client that sent `If-Range` has those already that only describe the
+/// representation. What is said of the content of the whole is not said of parts.
+pub(crate) fn partial_fields(stored: &HeaderMap, if_range: bool) -> HeaderMap {
+    const OF_THE_WHOLE: [&str; 3] = ["content-digest", "content-md5", "content-range"];
+    let mut fields = stored.clone();
+    OF_THE_WHOLE.iter().for_each(|name| drop(fields.remove(*name)));
+    if if_range {
+        let known = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE];
+        // Without an entity tag the date is what parts are combined by.
+        let modified = fields.contains_key(ETAG).then_some(LAST_MODIFIED);
+        known.into_iter().chain(modified).for_each(|name| drop(fields.remove(name)));
+    }
+    fields
+}
+
+/// The fields of a 416 made from a stored response (RFC 9110 §15.5.17);
+/// `Content-Range` is to be added.
+///
+/// How long the response is fresh is not said: a cache outside must not take
+/// this for it.
+pub(crate) fn unsatisfiable_fields(stored: &HeaderMap) -> HeaderMap {
+    let mut fields = HeaderMap::with_capacity(8);
+    for name in [DATE, ETAG, VARY] {
+        fields.extend(stored.get_all(&name).iter().map(|value| (name.clone(), value.clone())));
+    }
+    fields.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     fields
 }
 
@@ -150,5 +182,27 @@ mod tests {
             map(&[("etag", "\"a\""), ("content-type", "a/b"), modified, DATED, ("vary", "x")]);
         assert_eq!(not_modified_fields(&stored), map(&[("etag", "\"a\""), DATED, ("vary", "x")]));
         assert_eq!(not_modified_fields(&map(&[modified, ("x", "y")])), map(&[modified]));
+    }
+
+    #[test]
+    fn parts_have_the_fields_that_the_client_lacks() {
+        let required =
+            [DATED, ("cache-control", "x"), ("etag", "\"a\""), ("expires", "x"), ("vary", "x")];
+        let described = [
+            ("content-type", "a/b"),
+            ("content-encoding", "gzip"),
+            ("content-language", "de"),
+            ("last-modified", "x"),
+        ];
+        let of_the_whole = [("content-digest", "x"), ("content-md5", "x"), ("content-range", "x")];
+        let others = [("content-location", "/x"), ("repr-digest", "x"), ("x", "y")];
+        let all = |groups: &[&[(&str, &str)]]| map(&groups.concat());
+        let stored = all(&[&required, &described, &of_the_whole, &others]);
+        assert_eq!(partial_fields(&stored, false), all(&[&required, &described, &others]));
+        assert_eq!(partial_fields(&stored, true), all(&[&required, &others]));
+        let dated = map(&[DATED, ("last-modified", "x")]);
+        assert_eq!(partial_fields(&dated, true), dated);
+        let none = map(&[DATED, ("etag", "\"a\""), ("vary", "x"), ("content-length", "0")]);
+        assert_eq!(unsatisfiable_fields(&stored), none);
     }
 }

@@ -4,6 +4,7 @@ mod conditions;
 mod directives;
 mod fields;
 mod freshness;
+mod range;
 mod reference;
 mod reuse;
 mod rules;
@@ -11,10 +12,13 @@ mod storable;
 mod targeted;
 mod vary;
 
-pub(crate) use conditions::{not_modified, validate};
+pub(crate) use conditions::{not_modified, ranges_apply, validate};
 pub(crate) use directives::{RequestDirectives, ResponseDirectives};
-pub(crate) use fields::{not_modified_fields, stored_fields, updated_fields};
+pub(crate) use fields::{
+    not_modified_fields, partial_fields, stored_fields, unsatisfiable_fields, updated_fields,
+};
 pub(crate) use freshness::{Exchange, Freshness};
+pub(crate) use range::{Asked, ask_for_all, asked};
 pub(crate) use reference::same_origin;
 pub(crate) use reuse::{Reuse, may_replace_error, reuse};
 pub(crate) use rules::Rules;

@@ -5,6 +5,7 @@
 mod bodies;
 mod contract;
 mod play;
+mod ranges;
 mod rules;
 mod stale;
 mod validation;

@@ -310,9 +310,7 @@ async fn requests_that_a_cache_cannot_judge_are_passed_on() {
     let play = Play::always(FRESH);
     play.get(&[]).await;
     for fields in [
-        &[("range", "bytes=0-1")][..],
-        &[("if-range", "\"a\"")],
-        &[("if-match", "\"a\"")],
+        &[("if-match", "\"a\"")][..],
         &[("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT")],
         &[("connection", "upgrade"), ("upgrade", "websocket")],
     ] {
