@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{AGE, CACHE_STATUS, CONTENT_LENGTH};
+use http::header::{AGE, CACHE_STATUS, CONTENT_LENGTH, ETAG};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tower_edge_core::ReplyBody;
 
@@ -20,6 +20,9 @@ pub(crate) struct Entry {
     pub(crate) trailers: Option<HeaderMap>,
     pub(crate) selection: Selection,
     pub(crate) kept: Kept,
+    /// Whether the entity tag was made here: clients may ask for it, the origin
+    /// does not know it.
+    pub(crate) own_tag: bool,
     pub(crate) refreshing: Refreshing,
 }
 
@@ -41,6 +44,7 @@ impl Entry {
             trailers: trailers.as_ref().map(compacted),
             selection,
             kept,
+            own_tag: false,
             refreshing: Refreshing::default(),
         };
         if entry.trailers.is_none() && status != StatusCode::NO_CONTENT {
@@ -51,21 +55,41 @@ impl Entry {
 
     /// The same response after a validation.
     pub(crate) fn freshened(&self, fields: &HeaderMap, selection: Selection, kept: Kept) -> Self {
-        Self {
+        let own = self.fields.get(ETAG).filter(|_| self.own_tag && !fields.contains_key(ETAG));
+        let fresh = Self {
             status: self.status,
             fields: prepared(fields),
             body: self.body.clone(),
             trailers: self.trailers.clone(),
             selection,
             kept,
+            own_tag: false,
             refreshing: Refreshing::default(),
+        };
+        fresh.with_own_tag(own.cloned())
+    }
+
+    /// The same response with an entity tag that the cache has made, if it has.
+    pub(crate) fn with_own_tag(mut self, tag: Option<HeaderValue>) -> Self {
+        self.own_tag = tag.is_some();
+        if let Some(tag) = tag {
+            self.fields.insert(ETAG, tag);
         }
+        self
+    }
+
+    /// The entity tag that the origin knows.
+    pub(crate) fn origin_tag(&self) -> Option<&HeaderValue> {
+        self.fields.get(ETAG).filter(|_| !self.own_tag)
     }
 
     /// The fields as they came, to be updated (RFC 9111 §3.2).
     pub(crate) fn received(&self) -> HeaderMap {
         let mut fields = self.fields.clone();
         fields.remove(AGE);
+        if self.own_tag {
+            fields.remove(ETAG);
+        }
         if fields.get(CACHE_STATUS).is_some_and(HeaderValue::is_empty) {
             fields.remove(CACHE_STATUS);
         }
@@ -147,8 +171,8 @@ fn compacted(fields: &HeaderMap) -> HeaderMap {
     compacted
 }
 
-/// `Age`, `Cache-Status` and `Content-Length`.
-const ADDED: usize = 3;
+/// `Age`, `Cache-Status`, `Content-Length` and `ETag`.
+const ADDED: usize = 4;
 
 /// What a field takes in a `HeaderMap` beside its text.
 const FIELD: usize = size_of::<http::HeaderName>() + size_of::<HeaderValue>() + 32;

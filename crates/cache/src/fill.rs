@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use http::header::ETAG;
 use http::{HeaderMap, StatusCode};
 use tower_edge_core::{End, Event, Expected, Tap};
 
@@ -9,6 +10,7 @@ use crate::entry::Entry;
 use crate::policy::{Kept, Selection};
 use crate::shared::Shared;
 use crate::store::{ResourceKey, Ticket};
+use crate::tag::ContentTag;
 
 /// Copies a body on its way to the client, and stores it when it is whole.
 ///
@@ -37,7 +39,9 @@ impl Fill {
     pub(crate) fn new(shared: Arc<Shared>, draft: Draft) -> Self {
         let bytes = draft.expected.bytes().unwrap_or(0).min(shared.max_entry);
         let body = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
-        Self { shared, work: Some(Box::new(Work { draft, body })) }
+        let untagged = draft.status == StatusCode::OK && !draft.fields.contains_key(ETAG);
+        let tag = (untagged && shared.generate_etag).then(ContentTag::default);
+        Self { shared, work: Some(Box::new(Work { draft, body, tag })) }
     }
 
     fn give_up(&mut self, why: &'static str) {
@@ -54,6 +58,9 @@ impl Tap<Bytes> for Fill {
             return self.give_up("too large");
         }
         work.body.extend_from_slice(data);
+        if let Some(tag) = &mut work.tag {
+            tag.update(data);
+        }
     }
 
     fn end(&mut self, end: End<'_>) {
@@ -63,12 +70,13 @@ impl Tap<Bytes> for Fill {
             End::Dropped => return self.give_up("client left"),
         };
         let Some(work) = self.work.take() else { return };
-        let Work { draft, body } = *work;
+        let Work { draft, body, tag } = *work;
         if draft.expected.bytes().is_some_and(|bytes| bytes != body.len() as u64) {
             return self.shared.tell(&Event::CacheNotStored { why: "length is not as announced" });
         }
         let Draft { key, ticket, status, fields, selection, kept, .. } = draft;
         let entry = Entry::new(status, &fields, body, trailers, selection, kept);
+        let entry = entry.with_own_tag(tag.and_then(ContentTag::finish));
         let bytes = entry.weight() as u64;
         self.shared.store.insert(&key, ticket, Arc::new(entry));
         self.shared.counts.stored.fetch_add(1, Ordering::Relaxed);
@@ -80,4 +88,6 @@ impl Tap<Bytes> for Fill {
 struct Work {
     draft: Draft,
     body: Vec<u8>,
+    /// There if the response has no tag and is to have one.
+    tag: Option<ContentTag>,
 }

@@ -50,7 +50,8 @@ impl Flight {
     /// Turns a request into a validation of what is stored, where that can be.
     pub(crate) fn prepare(&mut self, request: &mut HeaderMap) {
         if let Self::Fetch(fetch) = self
-            && !policy::validate(request, fetch.nominated.iter().map(|entry| &entry.fields))
+            && let nominated = fetch.nominated.iter().map(|entry| entry.received())
+            && !policy::validate(request, nominated.collect::<Vec<_>>().iter())
         {
             fetch.nominated.clear();
         }
@@ -291,7 +292,7 @@ fn invalidate(shared: &Shared, key: &ResourceKey, response: &ResponseHead<'_>) {
 /// The stored response that a 304 speaks of (RFC 9111 §4.3.4).
 fn identified<'a>(update: &HeaderMap, nominated: &'a [Arc<Entry>]) -> Option<&'a Arc<Entry>> {
     match (update.get(ETAG), nominated) {
-        (Some(etag), _) => nominated.iter().find(|entry| entry.fields.get(ETAG) == Some(etag)),
+        (Some(etag), _) => nominated.iter().find(|entry| entry.origin_tag() == Some(etag)),
         // We asked about one: nothing else can be meant.
         (None, [only]) => Some(only),
         (None, _) => None,

@@ -45,6 +45,7 @@ impl CacheLayer {
             clock: Clock::system(),
             max_entry: capacity / 8,
             observe: None,
+            generate_etag: true,
             rules: Rules { targets: vec![CDN_CACHE_CONTROL], ..Rules::default() },
             default_ttl: None,
             status: StatusField::new("tower-edge").map(Arc::new),
@@ -56,6 +57,13 @@ impl CacheLayer {
     /// Stores no body of more than `bytes`.
     pub fn max_entry(self, bytes: u64) -> Self {
         self.set(|shared| shared.max_entry = bytes)
+    }
+
+    /// Makes a strong `ETag` of the content of stored responses that have none, so
+    /// that clients can validate theirs; on at first. The origin is never asked
+    /// for it.
+    pub fn generate_etag(self, on: bool) -> Self {
+        self.set(|shared| shared.generate_etag = on)
     }
 
     /// Treats responses that set a cookie in this way.

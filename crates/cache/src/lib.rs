@@ -64,6 +64,7 @@ mod service;
 mod shared;
 mod status;
 mod store;
+mod tag;
 
 pub use body::CacheBody;
 pub use future::ResponseFuture;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, ETAG, IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE};
+use http::header::{CONNECTION, IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body;
 use tower_edge_core::{Clock, Event, Observe, Problem, ReplyBody, RequestHead, Step, Trace};
@@ -23,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Clock,
     pub(crate) max_entry: u64,
+    pub(crate) generate_etag: bool,
     pub(crate) rules: Rules,
     pub(crate) default_ttl: Option<DefaultTtl>,
     pub(crate) status: Option<Arc<StatusField>>,
@@ -203,7 +204,7 @@ fn is_for_cache(headers: &HeaderMap) -> bool {
 /// The variants that an entity tag can tell apart: if the origin chooses one of
 /// them, it need not send it again (RFC 9111 §4.3.1).
 fn tagged(variants: &Variants) -> Vec<Arc<Entry>> {
-    variants.iter().filter(|entry| entry.fields.contains_key(ETAG)).cloned().collect()
+    variants.iter().filter(|entry| entry.origin_tag().is_some()).cloned().collect()
 }
 
 /// How long a response is fresh whose origin says nothing.

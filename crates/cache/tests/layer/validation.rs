@@ -1,6 +1,6 @@
 //! Validation: which stored response a 304 means, and what HEAD tells.
 
-use crate::play::{Play, answer, request, seconds};
+use crate::play::{Play, answer, cache, request, seconds};
 
 /// An origin with a page in two languages, each with its own tag.
 fn bilingual() -> Play {
@@ -92,5 +92,44 @@ async fn a_head_updates_or_removes_what_is_stored() {
         seconds(5).await;
         assert_eq!(play.ask(request("HEAD", "/", &[])).await.did(), "fwd=stale");
         assert_eq!(play.get(&[]).await.did(), did, "{fields:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stored_response_without_a_tag_gets_one_of_its_content() {
+    let play = Play::new(|number, head| {
+        let since = head.headers().contains_key("if-modified-since");
+        assert!(!head.headers().contains_key("if-none-match"));
+        let modified = ("last-modified", "Sun, 06 Nov 1994 08:00:00 GMT");
+        match since {
+            true if number < 3 => answer(304, &[("cache-control", "max-age=5")], ""),
+            true => answer(200, &[("cache-control", "max-age=5"), modified], "other"),
+            false => answer(200, &[("cache-control", "max-age=5"), modified], "abc"),
+        }
+    });
+    assert!(!play.get(&[]).await.fields.contains_key("etag"));
+    let tag = "\"ba7816bf8f01cfea414140de5dae2223\"";
+    assert_eq!(play.get(&[]).await.field("etag"), tag);
+    assert_eq!(play.get(&[("if-none-match", tag)]).await.status, 304);
+    for _ in 0..2 {
+        seconds(5).await;
+        let validated = play.get(&[]).await;
+        assert_eq!((validated.field("etag"), validated.did()), (tag, "fwd=stale; fwd-status=304"));
+    }
+    seconds(5).await;
+    assert_eq!(play.get(&[]).await.text(), "other");
+    assert_eq!(play.get(&[("if-none-match", tag)]).await.text(), "other");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_tag_is_made_where_one_is_or_none_is_wanted() {
+    const FRESH: (&str, &str) = ("cache-control", "max-age=60");
+    let tagged = Play::always(&[FRESH, ("etag", "W/\"a\"")]);
+    let unwanted = Play::with(cache().generate_etag(false), |_, _| answer(200, &[FRESH], "x"));
+    let missing = Play::new(|_, _| answer(404, &[FRESH], "x"));
+    for (play, tag) in [(tagged, "W/\"a\""), (unwanted, ""), (missing, "")] {
+        play.get(&[]).await;
+        let hit = play.get(&[]).await;
+        assert_eq!((hit.did(), hit.field("etag")), ("hit", tag));
     }
 }
