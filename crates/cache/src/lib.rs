@@ -52,6 +52,7 @@
 mod age;
 mod body;
 mod entry;
+mod etag;
 mod fill;
 mod flight;
 mod future;
@@ -67,6 +68,7 @@ mod store;
 mod tag;
 
 pub use body::CacheBody;
+pub use etag::{EtagBody, EtagFuture, EtagLayer, EtagService};
 pub use future::ResponseFuture;
 pub use handle::{CacheHandle, CacheStats};
 pub use layer::CacheLayer;

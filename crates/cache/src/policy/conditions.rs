@@ -38,6 +38,16 @@ pub(crate) fn ranges_apply(request: &HeaderMap, response: &HeaderMap) -> bool {
     modified.is_some() && date(request, IF_RANGE) == modified
 }
 
+/// The conditions of a request that a cache evaluates; no allocation if there
+/// are none.
+pub(crate) fn conditions_of(request: &HeaderMap) -> HeaderMap {
+    let mut conditions = HeaderMap::new();
+    for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
+        conditions.extend(request.get_all(&name).iter().map(|value| (name.clone(), value.clone())));
+    }
+    conditions
+}
+
 /// Makes a request conditional on what is stored, in place of the client's own
 /// conditions (RFC 9111 §4.3.1); `false`, and nothing changed, if the stored
 /// response has no validator.

@@ -4,6 +4,7 @@
 
 mod bodies;
 mod contract;
+mod etag;
 mod play;
 mod ranges;
 mod rules;
