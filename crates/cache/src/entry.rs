@@ -16,6 +16,8 @@ pub(crate) struct Entry {
     pub(crate) status: StatusCode,
     /// As [`stored_fields`](crate::policy::stored_fields) has them.
     pub(crate) fields: HeaderMap,
+    /// Those of a 304, made once so that clients who have it are cheap.
+    unmodified: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) trailers: Option<HeaderMap>,
     pub(crate) selection: Selection,
@@ -36,10 +38,12 @@ impl Entry {
         trailers: Option<HeaderMap>,
         selection: Selection,
         kept: Kept,
+        own_tag: Option<HeaderValue>,
     ) -> Self {
         let mut entry = Self {
             status,
             fields: prepared(fields),
+            unmodified: HeaderMap::new(),
             body: body.into_boxed_slice().into(),
             trailers: trailers.as_ref().map(compacted),
             selection,
@@ -50,7 +54,7 @@ impl Entry {
         if entry.trailers.is_none() && status != StatusCode::NO_CONTENT {
             entry.fields.insert(CONTENT_LENGTH, HeaderValue::from(entry.body.len()));
         }
-        entry
+        entry.tagged(own_tag)
     }
 
     /// The same response after a validation.
@@ -59,6 +63,7 @@ impl Entry {
         let fresh = Self {
             status: self.status,
             fields: prepared(fields),
+            unmodified: HeaderMap::new(),
             body: self.body.clone(),
             trailers: self.trailers.clone(),
             selection,
@@ -66,15 +71,17 @@ impl Entry {
             own_tag: false,
             refreshing: Refreshing::default(),
         };
-        fresh.with_own_tag(own.cloned())
+        fresh.tagged(own.cloned())
     }
 
-    /// The same response with an entity tag that the cache has made, if it has.
-    pub(crate) fn with_own_tag(mut self, tag: Option<HeaderValue>) -> Self {
-        self.own_tag = tag.is_some();
-        if let Some(tag) = tag {
+    /// The response with the entity tag that the cache has made, if it has;
+    /// ready to be stored.
+    fn tagged(mut self, own: Option<HeaderValue>) -> Self {
+        self.own_tag = own.is_some();
+        if let Some(tag) = own {
             self.fields.insert(ETAG, tag);
         }
+        self.unmodified = with_slots(not_modified_fields(&self.fields));
         self
     }
 
@@ -106,6 +113,7 @@ impl Entry {
         let trailers = self.trailers.as_ref().map_or(0, fields);
         size_of::<Self>()
             + fields(&self.fields)
+            + self.unmodified.capacity() * FIELD
             + self.body.len()
             + trailers
             + self.selection.weight()
@@ -123,7 +131,7 @@ impl Entry {
         let mut response = Response::new(ReplyBody::empty());
         if self.status.is_success() && not_modified(request, &self.fields) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            *response.headers_mut() = not_modified_fields(&self.fields);
+            *response.headers_mut() = self.unmodified.clone();
         } else if !head_only && let Some(partial) = partial(self, request) {
             response = partial;
         } else {
@@ -145,10 +153,14 @@ impl Entry {
     }
 }
 
-/// Compacted fields with slots for those that each answer gets anew: a map that
-/// is cloned has no room for more.
+/// Fields whose values take memory of their own, ready for answers.
 fn prepared(fields: &HeaderMap) -> HeaderMap {
-    let mut fields = compacted(fields);
+    with_slots(compacted(fields))
+}
+
+/// Fields with slots for those that each answer gets anew: a map that is cloned
+/// has no room for more.
+fn with_slots(mut fields: HeaderMap) -> HeaderMap {
     fields.insert(AGE, HeaderValue::from_static(""));
     fields.entry(CACHE_STATUS).or_insert(HeaderValue::from_static(""));
     fields
@@ -171,8 +183,9 @@ fn compacted(fields: &HeaderMap) -> HeaderMap {
     compacted
 }
 
-/// `Age`, `Cache-Status`, `Content-Length` and `ETag`.
-const ADDED: usize = 4;
+/// `Age`, `Cache-Status`, `Content-Length` and `ETag`, and one place more: a map
+/// that is full grows when a value in it is replaced.
+const ADDED: usize = 5;
 
 /// What a field takes in a `HeaderMap` beside its text.
 const FIELD: usize = size_of::<http::HeaderName>() + size_of::<HeaderValue>() + 32;

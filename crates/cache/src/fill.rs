@@ -75,8 +75,8 @@ impl Tap<Bytes> for Fill {
             return self.shared.tell(&Event::CacheNotStored { why: "length is not as announced" });
         }
         let Draft { key, ticket, status, fields, selection, kept, .. } = draft;
-        let entry = Entry::new(status, &fields, body, trailers, selection, kept);
-        let entry = entry.with_own_tag(tag.and_then(ContentTag::finish));
+        let tag = tag.and_then(ContentTag::finish);
+        let entry = Entry::new(status, &fields, body, trailers, selection, kept, tag);
         let bytes = entry.weight() as u64;
         self.shared.store.insert(&key, ticket, Arc::new(entry));
         self.shared.counts.stored.fetch_add(1, Ordering::Relaxed);

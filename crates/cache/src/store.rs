@@ -1,8 +1,9 @@
 use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ahash::RandomState;
 use http::{HeaderMap, Uri};
 use moka::Equivalent;
 use moka::ops::compute::Op;
@@ -16,7 +17,7 @@ use crate::entry::Entry;
 /// moka decides who stays (TinyLFU). Its expiry is not used: freshness is the
 /// policy's business, and a stale response is still worth validating.
 pub(crate) struct Store {
-    resources: Cache<ResourceKey, Variants>,
+    resources: Cache<ResourceKey, Variants, RandomState>,
     epochs: Box<[AtomicU64]>,
     seed: RandomState,
 }
@@ -42,10 +43,12 @@ impl Store {
             let weight = key.weight() + variants.iter().map(|entry| entry.weight()).sum::<usize>();
             u32::try_from(weight).unwrap_or(u32::MAX)
         };
+        let seed = RandomState::new();
+        let resources = Cache::builder().max_capacity(capacity).weigher(weigh);
         Self {
-            resources: Cache::builder().max_capacity(capacity).weigher(weigh).build(),
+            resources: resources.build_with_hasher(seed.clone()),
             epochs: (0..EPOCHS).map(|_| AtomicU64::new(0)).collect(),
-            seed: RandomState::new(),
+            seed,
         }
     }
 
