@@ -102,14 +102,16 @@ impl ResponseDirectives {
 }
 
 /// `delta-seconds` (RFC 9111 §1.2.2): what is too large is as good as for ever;
-/// what is no number makes the response stale (§4.2.1).
-fn seconds(argument: Option<&[u8]>) -> Duration {
-    let digits = argument.unwrap_or_default();
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Duration::ZERO;
-    }
+/// `None` for what is no number.
+pub(super) fn delta_seconds(digits: &[u8]) -> Option<Duration> {
+    let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     let add = |sum: u64, digit: &u8| (sum * 10 + u64::from(digit - b'0')).min(FOREVER.as_secs());
-    Duration::from_secs(digits.iter().fold(0, add))
+    valid.then(|| Duration::from_secs(digits.iter().fold(0, add)))
+}
+
+/// An argument in seconds; what is no number makes the response stale (§4.2.1).
+fn seconds(argument: Option<&[u8]>) -> Duration {
+    argument.and_then(delta_seconds).unwrap_or_default()
 }
 
 /// Limits that are set twice: the smaller one keeps both.

@@ -4,6 +4,7 @@ use http::header::{AGE, DATE, EXPIRES, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::ResponseDirectives;
+use super::directives::delta_seconds;
 
 /// When a response was asked for and when its head arrived.
 #[derive(Clone, Copy, Debug)]
@@ -104,9 +105,8 @@ fn initial_age(headers: &HeaderMap, exchange: &Exchange) -> Duration {
 
 /// `Age`: the first member of the first line; what is no number is ignored (§5.1).
 fn age_value(headers: &HeaderMap) -> Duration {
-    let first = headers.get(AGE).and_then(|age| age.to_str().ok()?.split(',').next());
-    let seconds = first.and_then(|age| age.trim().parse::<u32>().ok());
-    Duration::from_secs(seconds.unwrap_or(0).into())
+    let first = headers.get(AGE).and_then(|age| age.as_bytes().split(|&c| c == b',').next());
+    first.and_then(|age| delta_seconds(age.trim_ascii())).unwrap_or_default()
 }
 
 /// The only value of a date field, in any of the three forms (RFC 9110 §5.6.7).
@@ -186,6 +186,8 @@ mod tests {
             (&[("age", "70"), ("date", DATE_LAST_MINUTE)], 2, 72),
             (&[("date", DATE_NEXT_MINUTE)], 2, 2),
             (&[("age", "-3")], 0, 0),
+            (&[("age", "+3")], 0, 0),
+            (&[("age", "99999999999999999999")], 0, 1 << 31),
             (&[("age", "3, 9")], 0, 3),
             (&[("date", DATE_NOW), ("age", "x")], 0, 0),
         ] {
