@@ -110,12 +110,28 @@ fn age_value(headers: &HeaderMap) -> Duration {
 }
 
 /// The only value of a date field, in any of the three forms (RFC 9110 §5.6.7).
-pub(super) fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
+pub(crate) fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
     let mut values = headers.get_all(name).iter();
-    let value = values.next()?.to_str().ok()?;
-    let date = httpdate::parse_http_date(value.trim()).ok()?;
+    let value = values.next()?.to_str().ok()?.trim();
+    let date = httpdate::parse_http_date(value);
+    let date = date.or_else(|_| httpdate::parse_http_date(&cased(value))).ok()?;
     values.next().is_none().then_some(date)
 }
+
+/// A date in the case that the grammar wants: caches are not to mind it (§4.2).
+fn cased(date: &str) -> String {
+    let mut inside = false;
+    let letter = |c: char| match std::mem::replace(&mut inside, c.is_ascii_alphabetic()) {
+        true => c.to_ascii_lowercase(),
+        false => c.to_ascii_uppercase(),
+    };
+    let cased: String = date.chars().take(LONGEST_DATE).map(letter).collect();
+    cased.replace("Gmt", "GMT")
+}
+
+/// No date is longer: `Wednesday, 09-Nov-94 08:49:37 GMT`, with something to
+/// spare, so that what goes on is no date.
+const LONGEST_DATE: usize = 40;
 
 /// A guess is good for a day at most.
 const LONGEST_HEURISTIC: Duration = Duration::from_secs(24 * 60 * 60);
@@ -162,6 +178,11 @@ mod tests {
             (200, &[("expires", DATE_NEXT_MINUTE), ("date", DATE_LAST_MINUTE)], 120),
             (200, &[("expires", "Sunday, 06-Nov-94 08:50:37 GMT")], 60),
             (200, &[("expires", "Sun Nov  6 08:50:37 1994")], 60),
+            (200, &[("expires", "sUN, 06 NOV 1994 08:50:37 gmt")], 60),
+            (200, &[("expires", "sunday, 06-nov-94 08:50:37 Gmt")], 60),
+            (200, &[("expires", "SUN NOV  6 08:50:37 1994")], 60),
+            (200, &[("expires", "Sun, 06 Nov 1994 08:50:37 CET")], 0),
+            (200, &[("expires", "Sun, 06 Nov 1994 08:50:37 +0100")], 0),
             (200, &[("expires", "0")], 0),
             (200, &[("expires", DATE_NEXT_MINUTE), ("expires", DATE_NEXT_MINUTE)], 0),
             (200, &[("expires", "0"), ("last-modified", DATE_LAST_HOUR)], 0),
