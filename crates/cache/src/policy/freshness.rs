@@ -60,6 +60,12 @@ pub(super) fn is_heuristically_cacheable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
+/// Whether a status is about who asked, or how, more than about the resource:
+/// then `public` lets a cache store it, but no operator guesses for how long.
+fn concerns_one_client(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 401 | 403 | 407 | 412 | 416 | 421 | 429)
+}
+
 /// `freshness_lifetime` (§4.2.1).
 fn explicit_lifetime(
     headers: &HeaderMap,
@@ -87,7 +93,7 @@ fn heuristic_lifetime(
     if !directives.public && !is_heuristically_cacheable(status) {
         return Duration::ZERO;
     }
-    default_ttl.unwrap_or_else(|| {
+    default_ttl.filter(|_| !concerns_one_client(status)).unwrap_or_else(|| {
         let generated = date(headers, DATE).unwrap_or(wall);
         let modified = date(headers, LAST_MODIFIED);
         let unchanged = modified.and_then(|modified| generated.duration_since(modified).ok());

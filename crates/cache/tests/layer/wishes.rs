@@ -76,6 +76,7 @@ async fn origins_that_say_nothing_get_a_default() {
     });
     let play = Play::with(layer, |_, head| match head.uri().path() {
         "/static/denied" => answer(403, &[], "x"),
+        "/static/login" => answer(401, &[("cache-control", "public")], "x"),
         "/static/said" => answer(200, &[("cache-control", "max-age=1")], "x"),
         "/static/gone" => answer(404, &[], "x"),
         _ => answer(200, &[], "x"),
@@ -84,6 +85,7 @@ async fn origins_that_say_nothing_get_a_default() {
         ("/static/a", true),
         ("/static/gone", true),
         ("/static/denied", false),
+        ("/static/login", false),
         ("/static/said", false),
         ("/other", false),
     ] {
