@@ -11,8 +11,8 @@ use crate::body::CacheBody;
 use crate::entry::Entry;
 use crate::fill::{Draft, Fill};
 use crate::policy::{
-    self, Candidate, Exchange, Selection, Unstorable, may_replace_error, same_origin, storable,
-    stored_fields, updated_fields,
+    self, Candidate, Exchange, Selection, Unstorable, identified, may_replace_error, same_origin,
+    storable, stored_fields, updated_fields,
 };
 use crate::shared::Shared;
 use crate::status::{Forward, Status};
@@ -115,7 +115,7 @@ impl Fetch {
             return shared.pass(Status::Forwarded(forward), response);
         }
         if response.status() == StatusCode::NOT_MODIFIED && !self.nominated.is_empty() {
-            return self.freshen(shared, response.headers(), &exchange).map(CacheBody::own);
+            return self.freshen(shared, response.headers(), &exchange);
         }
         match self.fill(shared, &response, &exchange) {
             Some((fill, expected)) => {
@@ -152,25 +152,27 @@ impl Fetch {
         shared: &Shared,
         update: &HeaderMap,
         exchange: &Exchange,
-    ) -> Response<ReplyBody<B>> {
-        let Some(stored) = identified(update, &self.nominated) else {
-            // The origin speaks of a representation that we did not ask about.
+    ) -> Response<CacheBody<B>>
+    where
+        B: Body<Data = Bytes>,
+    {
+        let asked: Vec<_> = self.nominated.iter().map(|entry| entry.received()).collect();
+        let Some(stored) = identified(update, asked.iter()).map(|at| &self.nominated[at]) else {
+            // The origin speaks of a representation that we did not ask about:
+            // nothing is validated.
             shared.store.invalidate(&self.key);
-            let mut answer = match &self.selected {
-                Some(stored) => {
-                    let age = stored.kept.freshness.age(exchange.responded);
-                    stored.answer(&self.request, false, age)
-                }
-                None => not_validated(),
-            };
-            shared.tell_of(Status::Validated(self.forward), answer.headers_mut());
-            return answer;
+            let failed = Some(StatusCode::NOT_MODIFIED);
+            return self.replace(shared, exchange.responded, failed).unwrap_or_else(|| {
+                let mut answer = not_validated();
+                shared.tell_of(Status::Forwarded(self.forward), answer.headers_mut());
+                answer.map(CacheBody::own)
+            });
         };
         let fresh = self.update(shared, stored, update, exchange);
         let age = fresh.kept.freshness.age(exchange.responded);
         let mut answer = fresh.answer(&self.request, false, age);
         shared.tell_of(Status::Validated(self.forward), answer.headers_mut());
-        answer
+        answer.map(CacheBody::own)
     }
 
     /// Stores a response with newer fields (RFC 9111 §3.2); removes it where they
@@ -257,8 +259,8 @@ impl Fetch {
     }
 }
 
-/// What is left to say when the origin, asked about several responses, validates
-/// another one.
+/// What is left to say when the origin validates what it was not asked about,
+/// and nothing stored may go out without validation.
 fn not_validated<B>() -> Response<ReplyBody<B>> {
     let mut response = Response::new(ReplyBody::empty());
     *response.status_mut() = StatusCode::BAD_GATEWAY;
@@ -286,15 +288,5 @@ fn invalidate(shared: &Shared, key: &ResourceKey, response: &ResponseHead<'_>) {
         if shared.store.invalidate(&key) {
             shared.tell(&Event::CacheInvalidated);
         }
-    }
-}
-
-/// The stored response that a 304 speaks of (RFC 9111 §4.3.4).
-fn identified<'a>(update: &HeaderMap, nominated: &'a [Arc<Entry>]) -> Option<&'a Arc<Entry>> {
-    match (update.get(ETAG), nominated) {
-        (Some(etag), _) => nominated.iter().find(|entry| entry.origin_tag() == Some(etag)),
-        // We asked about one: nothing else can be meant.
-        (None, [only]) => Some(only),
-        (None, _) => None,
     }
 }

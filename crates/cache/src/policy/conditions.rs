@@ -81,6 +81,28 @@ pub(crate) fn validate<'a>(
     true
 }
 
+/// The stored response that a 304 speaks of, among those that were asked about,
+/// the newest first (RFC 9111 §4.3.4); `None` if it is none of them.
+///
+/// A strong tag means its like only, a weak one what matches it weakly, a date
+/// its like. A 304 without a validator means the one that was asked about.
+pub(crate) fn identified<'a>(
+    update: &HeaderMap,
+    mut asked: impl ExactSizeIterator<Item = &'a HeaderMap> + Clone,
+) -> Option<usize> {
+    match (update.get(ETAG), update.get(LAST_MODIFIED)) {
+        (Some(tag), _) if is_strong(tag) => asked.position(|stored| stored.get(ETAG) == Some(tag)),
+        (Some(tag), _) => asked
+            .position(|stored| stored.get(ETAG).is_some_and(|other| opaque(other) == opaque(tag))),
+        (None, Some(modified))
+            if asked.clone().any(|stored| stored.contains_key(LAST_MODIFIED)) =>
+        {
+            asked.position(|stored| stored.get(LAST_MODIFIED) == Some(modified))
+        }
+        (None, _) => (asked.len() == 1).then_some(0),
+    }
+}
+
 /// Whether `If-None-Match` names the response: weak comparison, `*` for any
 /// (RFC 9110 §13.1.2).
 fn none_match_fails(request: &HeaderMap, response: &HeaderMap) -> bool {
@@ -91,6 +113,10 @@ fn none_match_fails(request: &HeaderMap, response: &HeaderMap) -> bool {
         line.trim_ascii() == b"*"
             || stored.is_some_and(|stored| tags(line).any(|tag| tag == stored))
     })
+}
+
+fn is_strong(etag: &HeaderValue) -> bool {
+    etag.as_bytes().starts_with(b"\"")
 }
 
 /// An entity tag without its weakness (RFC 9110 §8.8.3.2).
@@ -173,6 +199,29 @@ mod tests {
             (&[("if-range", "yesterday")], &[("last-modified", "x"), ("date", LATER)], false),
         ] {
             assert_eq!(ranges_apply(&map(request), &map(response)), apply, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn a_304_means_what_its_validators_identify() {
+        let strong = map(&[("etag", "\"a\""), ("last-modified", THEN)]);
+        let weak = map(&[("etag", "W/\"a\"")]);
+        let dated = map(&[("last-modified", THEN)]);
+        for (update, asked, meant) in [
+            (&[("etag", "\"a\"")][..], &[&weak, &strong][..], Some(1)),
+            (&[("etag", "\"a\"")], &[&weak], None),
+            (&[("etag", "W/\"a\"")], &[&dated, &strong, &weak], Some(1)),
+            (&[("etag", "\"b\"")], &[&strong], None),
+            (&[("etag", "W/\"b\""), ("last-modified", THEN)], &[&strong], None),
+            (&[("last-modified", THEN)], &[&dated], Some(0)),
+            (&[("last-modified", EARLIER)], &[&dated], None),
+            (&[("last-modified", EARLIER)], &[&strong], None),
+            (&[("last-modified", EARLIER)], &[&weak], Some(0)),
+            (&[], &[&strong], Some(0)),
+            (&[], &[&strong, &weak], None),
+        ] {
+            let found = identified(&map(update), asked.iter().copied());
+            assert_eq!(found, meant, "{update:?} {asked:?}");
         }
     }
 

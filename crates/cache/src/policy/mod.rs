@@ -12,7 +12,7 @@ mod storable;
 mod targeted;
 mod vary;
 
-pub(crate) use conditions::{conditions_of, not_modified, ranges_apply, validate};
+pub(crate) use conditions::{conditions_of, identified, not_modified, ranges_apply, validate};
 pub(crate) use directives::{RequestDirectives, ResponseDirectives};
 pub(crate) use fields::{
     not_modified_fields, partial_fields, stored_fields, unsatisfiable_fields, updated_fields,

@@ -147,16 +147,25 @@ async fn a_changed_response_takes_the_place_of_the_stale_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_304_about_something_else_removes_what_is_stored() {
-    let play = Play::new(|_, head| match head.headers().contains_key("if-none-match") {
-        true => answer(304, &[("etag", "\"b\""), ("cache-control", "max-age=60")], ""),
-        false => answer(200, &[("cache-control", "max-age=5"), ("etag", "\"a\"")], "body"),
-    });
-    play.get(&[]).await;
-    seconds(5).await;
-    let got = play.get(&[]).await;
-    assert_eq!((got.text(), got.field("etag")), ("body".into(), "\"a\""));
-    assert_eq!(play.get(&[]).await.did(), "fwd=uri-miss; stored");
+async fn a_304_about_something_else_validates_nothing() {
+    for (control, update, status) in [
+        ("max-age=5", ("etag", "\"b\""), 502),
+        ("max-age=5", ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"), 200),
+        ("max-age=5, must-revalidate, stale-if-error=9", ("etag", "\"b\""), 502),
+        ("max-age=5, stale-if-error=9", ("etag", "\"b\""), 200),
+    ] {
+        let play = Play::new(move |_, head| match head.headers().contains_key("if-none-match") {
+            true => answer(304, &[update, ("cache-control", "max-age=60")], ""),
+            false => answer(200, &[("cache-control", control), ("etag", "\"a\"")], "body"),
+        });
+        play.get(&[]).await;
+        seconds(5).await;
+        let got = play.get(&[]).await;
+        assert_eq!(got.status, status, "{control} {update:?}");
+        if update.0 == "etag" {
+            assert_eq!(play.get(&[]).await.did(), "fwd=uri-miss; stored");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
