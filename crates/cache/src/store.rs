@@ -1,3 +1,4 @@
+use std::cmp::Reverse;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ pub(crate) struct Store {
     seed: RandomState,
 }
 
-/// The responses of one resource, those that came last first.
+/// The responses of one resource, those that were generated last first.
 pub(crate) type Variants = Arc<[Arc<Entry>]>;
 
 /// The target of stored responses, with memory of its own.
@@ -79,7 +80,9 @@ impl Store {
                 return Op::Nop;
             }
             let others = others.iter().filter(|other| !same(other)).take(MOST_VARIANTS - 1);
-            Op::Put(std::iter::once(&entry).chain(others).cloned().collect())
+            let mut all: Vec<_> = std::iter::once(&entry).chain(others).cloned().collect();
+            all.sort_by_key(|entry| Reverse(entry.kept.generated));
+            Op::Put(all.into())
         });
         // An invalidation counts first and removes then: one that came between
         // the look above and the insertion is seen here.

@@ -1,6 +1,6 @@
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use http::header::{AUTHORIZATION, ETAG, LAST_MODIFIED, SET_COOKIE, VARY};
+use http::header::{AUTHORIZATION, DATE, ETAG, LAST_MODIFIED, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::freshness::{date, is_heuristically_cacheable};
@@ -22,6 +22,8 @@ pub(crate) struct Candidate<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kept {
     pub(crate) freshness: Freshness,
+    /// By its `Date`: the latest of several that a request selects is used (§4).
+    pub(crate) generated: SystemTime,
     /// `no-cache`: never reused without validation.
     pub(crate) no_cache: bool,
     pub(crate) stale: Stale,
@@ -97,7 +99,9 @@ pub(crate) fn storable(
         return Err(Unstorable::Useless);
     }
     let stale = stale(rules, &directives);
-    Ok((Kept { freshness, no_cache: directives.no_cache, stale }, directives.excluded))
+    let generated = date(headers, DATE).unwrap_or(exchange.wall);
+    let kept = Kept { freshness, generated, no_cache: directives.no_cache, stale };
+    Ok((kept, directives.excluded))
 }
 
 /// `s-maxage` forbids stale responses as `proxy-revalidate` does (§5.2.2.10),
@@ -140,7 +144,7 @@ fn has_validator(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "an instant to count from")]
 mod tests {
-    use std::time::{Instant, SystemTime};
+    use std::time::Instant;
 
     use super::*;
     use crate::policy::SetCookie;

@@ -8,6 +8,7 @@ mod etag;
 mod play;
 mod ranges;
 mod rules;
+mod sections;
 mod stale;
 mod validation;
 mod wishes;
