@@ -195,7 +195,10 @@ impl Fetch {
                 fresh
             }
             // This request is not to leave anything behind; others may.
-            (Err(Unstorable::Authorization | Unstorable::Unwanted), _) => stored.clone(),
+            (
+                Err(Unstorable::Authorization | Unstorable::Unwanted | Unstorable::MethodOverride),
+                _,
+            ) => stored.clone(),
             _ => {
                 shared.store.invalidate(&self.key);
                 stored.clone()

@@ -48,6 +48,8 @@ pub(crate) enum Unstorable {
     Unwanted,
     Private,
     Authorization,
+    /// The origin may have answered to another method.
+    MethodOverride,
     SetCookie,
     VaryAny,
     /// Neither fresh for a time nor ever to be validated: storing it is no use.
@@ -81,6 +83,9 @@ pub(crate) fn storable(
     }
     if request.contains_key(AUTHORIZATION) && !is_shared_explicitly(&directives) {
         return Err(Unstorable::Authorization);
+    }
+    if OVERRIDES.iter().any(|name| request.contains_key(name)) {
+        return Err(Unstorable::MethodOverride);
     }
     if varies_on_anything(headers) {
         return Err(Unstorable::VaryAny);
@@ -140,6 +145,13 @@ fn varies_on_anything(headers: &HeaderMap) -> bool {
 fn has_validator(headers: &HeaderMap) -> bool {
     headers.contains_key(ETAG) || date(headers, LAST_MODIFIED).is_some()
 }
+
+/// By these some origins take another method than the request has.
+const OVERRIDES: [HeaderName; 3] = [
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+];
 
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "an instant to count from")]
