@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{Method, Request, Response};
 use http_body::Body;
 use tokio::runtime::Handle;
@@ -63,6 +64,10 @@ impl Refresh {
         let Self { mut flight, turn } = self;
         *request.method_mut() = Method::GET;
         ask_for_all(request.headers_mut());
+        // A 304 to what the client has would refresh nothing.
+        for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
+            request.headers_mut().remove(name);
+        }
         flight.prepare(request.headers_mut());
         runtime.spawn(async move {
             let response = Oneshot::new(inner, request).await.ok();
