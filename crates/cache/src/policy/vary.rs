@@ -11,13 +11,15 @@ pub(crate) struct Selection(Box<[(HeaderName, Value)]>);
 type Value = Option<Box<[u8]>>;
 
 impl Selection {
-    /// Notes what the `Vary` of a response nominates; `None` if it cannot be
-    /// read, so that the response cannot be selected by anything.
+    /// Notes what the `Vary` of a response nominates, and what a request has that
+    /// stands for a part of its target; `None` if `Vary` cannot be read, so that
+    /// the response cannot be selected by anything.
     pub(crate) fn of(request: &HeaderMap, response: &HeaderMap) -> Option<Self> {
         let lines = response.get_all(VARY).iter().map(|line| line.as_bytes());
         let names = lines.flat_map(|line| line.split(|&c| c == b',')).map(<[u8]>::trim_ascii);
         let names = names.filter(|name| !name.is_empty()).map(HeaderName::from_bytes);
         let mut names = names.collect::<Result<Vec<_>, _>>().ok()?;
+        names.extend(stand_ins(request).cloned());
         names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();
         let value = |name: HeaderName| {
@@ -37,7 +39,7 @@ impl Selection {
                         || (name == ACCEPT_ENCODING && accepts_the_same(request, noted)))
             }
             None => !request.contains_key(name),
-        })
+        }) && stand_ins(request).all(|name| self.0.iter().any(|(noted, _)| noted == name))
     }
 
     /// What it takes of memory, in bytes.
@@ -64,6 +66,24 @@ fn combined(headers: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = u8> 
         separator.iter().chain(line).copied()
     })
 }
+
+/// The fields of a request that origins take for their own host, scheme or path,
+/// and rarely name in `Vary`: they tell responses apart as the target does.
+fn stand_ins(request: &HeaderMap) -> impl Iterator<Item = &HeaderName> {
+    request
+        .keys()
+        .filter(|name| name.as_str().starts_with("x-") && STAND_INS.contains(&name.as_str()))
+}
+
+const STAND_INS: [&str; 7] = [
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-forwarded-scheme",
+    "x-original-url",
+    "x-rewrite-url",
+];
 
 #[cfg(test)]
 mod tests {
