@@ -5,6 +5,7 @@
 mod bodies;
 mod contract;
 mod etag;
+mod faults;
 mod play;
 mod ranges;
 mod rules;

@@ -1,6 +1,6 @@
 //! RFC 9111 and RFC 9110, section by section, where no other test has it.
 
-use crate::play::{Play, answer, request, seconds};
+use crate::play::{Play, answer};
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 
