@@ -1,6 +1,9 @@
 //! RFC 9111 and RFC 9110, section by section, where no other test has it.
 
-use crate::play::{Play, answer};
+use http::HeaderMap;
+use tower_edge_testkit::MockBody;
+
+use crate::play::{Play, answer, request, respond, seconds};
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 
@@ -20,5 +23,147 @@ async fn section_4_the_most_recent_by_date_is_used() {
         play.get(&[("cache-control", "no-cache")]).await;
         let got = play.get(&[]).await;
         assert_eq!((got.text(), got.did()), (text.into(), "hit"), "{dates:?}");
+    }
+}
+
+/// RFC 9111 §3.1.
+#[tokio::test(start_paused = true)]
+async fn section_3_1_all_fields_are_stored_but_those_of_a_connection_or_proxy() {
+    let fields: &[(&str, &str)] = &[
+        FRESH,
+        ("x-unknown", "1"),
+        ("link", "<a>"),
+        ("proxy-authenticate", "Basic"),
+        ("proxy-authentication-info", "x"),
+        ("proxy-authorization", "Basic x"),
+        ("connection", "x-hop"),
+        ("x-hop", "1"),
+    ];
+    let trailers = HeaderMap::from_iter([("x-sum".parse().unwrap(), "1".parse().unwrap())]);
+    let play = Play::new(move |_, _| {
+        respond(200, fields, MockBody::new().data("body").trailers(trailers.clone()))
+    });
+    play.get(&[]).await;
+    let hit = play.get(&[]).await;
+    assert_eq!((hit.did(), hit.field("x-unknown"), hit.field("link")), ("hit", "1", "<a>"));
+    for name in fields[3..].iter().map(|(name, _)| name).chain(&["x-sum"]) {
+        assert!(!hit.fields.contains_key(*name), "{name}");
+    }
+    assert_eq!(hit.body.trailers.unwrap()["x-sum"], "1");
+}
+
+/// RFC 9111 §4.3.2, RFC 9110 §13.2.1: what is no success is given as it is.
+#[tokio::test(start_paused = true)]
+async fn section_4_3_2_conditions_are_for_successes() {
+    for (status, got) in [(200, 304), (203, 304), (301, 301), (404, 404), (500, 500)] {
+        let play = Play::new(move |_, _| answer(status, &[FRESH, ("etag", "\"a\"")], "body"));
+        play.get(&[]).await;
+        let again = play.get(&[("if-none-match", "\"a\"")]).await;
+        assert_eq!((again.status.as_u16(), again.did()), (got, "hit"));
+    }
+}
+
+/// RFC 9110 §13.1.3.
+#[tokio::test(start_paused = true)]
+async fn section_13_1_3_a_date_that_is_none_is_ignored() {
+    const NOW: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let play = Play::always(&[FRESH, ("last-modified", NOW)]);
+    play.get(&[]).await;
+    for (fields, status) in [
+        (&[("if-modified-since", NOW)][..], 304),
+        (&[("if-modified-since", "Sun, 06 Nov 1994 08:49:36 GMT")], 200),
+        (&[("if-modified-since", "now")], 200),
+        (&[("if-modified-since", NOW), ("if-modified-since", NOW)], 200),
+        (&[("if-modified-since", NOW), ("if-none-match", "\"x\"")], 200),
+    ] {
+        assert_eq!(play.get(fields).await.status, status, "{fields:?}");
+    }
+}
+
+/// RFC 9111 §4.3.2, RFC 9110 §13.2.1: conditions that are not for this cache, and
+/// all directives (RFC 9111 §5.2), reach the origin as they are.
+#[tokio::test(start_paused = true)]
+async fn section_5_2_what_is_forwarded_is_forwarded_whole() {
+    let conditions: &[(&str, &str)] = &[
+        ("cache-control", "no-store, x-unknown=\"y\""),
+        ("if-match", "\"a\""),
+        ("if-none-match", "\"b\", \"c\""),
+        ("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT"),
+    ];
+    let control = "no-transform, x-unknown=\"y\", max-age=60";
+    for (method, count) in [("GET", 5), ("GET", 1), ("PUT", 5), ("DELETE", 3), ("OPTIONS", 5)] {
+        let play = Play::new(move |_, _| answer(412, &[("cache-control", control)], "no"));
+        let got = play.ask(request(method, "/", &conditions[..count])).await;
+        assert_eq!((got.status.as_u16(), got.field("cache-control")), (412, control));
+        let sent = &play.origin.requests()[0].headers;
+        for (name, value) in &conditions[..count] {
+            assert_eq!(sent[*name], *value, "{method}");
+        }
+    }
+}
+
+/// RFC 9110 §15.4.5.
+#[tokio::test(start_paused = true)]
+async fn section_15_4_5_a_304_has_what_a_200_would_have() {
+    let needed: &[(&str, &str)] = &[
+        FRESH,
+        ("content-location", "/a"),
+        ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ("etag", "\"a\""),
+        ("expires", "Sun, 06 Nov 1994 08:50:37 GMT"),
+        ("vary", "accept"),
+    ];
+    let play = Play::new(move |_, _| {
+        answer(200, &[needed, &[("content-type", "a/b"), ("content-language", "de")]].concat(), "x")
+    });
+    play.get(&[]).await;
+    let got = play.get(&[("if-none-match", "\"a\"")]).await;
+    assert_eq!((got.status.as_u16(), got.text()), (304, String::new()));
+    for (name, value) in needed {
+        assert_eq!(got.field(name), *value);
+    }
+    for name in ["content-type", "content-language", "content-length"] {
+        assert!(!got.fields.contains_key(name), "{name}");
+    }
+}
+
+/// RFC 9110 §15.4.5: the answer to a condition of the client's own.
+#[tokio::test(start_paused = true)]
+async fn section_15_4_5_a_304_for_the_client_is_passed_on() {
+    let play = Play::new(|_, _| answer(304, &[FRESH, ("etag", "\"mine\"")], ""));
+    for _ in 0..2 {
+        let got = play.get(&[("if-none-match", "\"mine\"")]).await;
+        assert_eq!((got.status.as_u16(), got.field("etag")), (304, "\"mine\""));
+        assert_eq!(got.did(), "fwd=uri-miss");
+    }
+}
+
+/// RFC 9111 §5.2.2.2: no stale answer, however the origin fails.
+#[tokio::test(start_paused = true)]
+async fn section_5_2_2_2_a_failure_is_an_error_where_validation_is_a_must() {
+    for control in
+        ["must-revalidate, max-age=5", "proxy-revalidate, max-age=5", "s-maxage=5", "no-cache"]
+    {
+        for wish in ["", "max-stale", "max-stale=99"] {
+            let play = Play::new(move |number, _| match number {
+                0 => answer(200, &[("cache-control", control), ("etag", "\"a\"")], "body"),
+                _ => answer(504, &[], "failed"),
+            });
+            play.get(&[]).await;
+            seconds(6).await;
+            let got = play.get(&[("cache-control", wish)]).await;
+            assert_eq!((got.status.as_u16(), got.text()), (504, "failed".into()), "{control}");
+        }
+    }
+}
+
+/// RFC 9111 §4: an unsafe request goes to the origin, whatever is stored.
+#[tokio::test(start_paused = true)]
+async fn section_4_unsafe_requests_are_written_through() {
+    for method in ["POST", "PUT", "PATCH", "DELETE", "INVENTED"] {
+        let play = Play::always(&[FRESH]);
+        play.get(&[]).await;
+        assert_eq!(play.ask(request(method, "/", &[])).await.text(), "body 1", "{method}");
     }
 }
