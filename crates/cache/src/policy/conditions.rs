@@ -126,7 +126,7 @@ fn opaque(etag: &HeaderValue) -> &[u8] {
 }
 
 /// The opaque tags of a list, quotes included; a comma may stand inside them.
-fn tags(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn tags(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = line;
     std::iter::from_fn(move || {
         let start = rest.iter().position(|&c| c == b'"')?;

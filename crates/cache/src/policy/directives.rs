@@ -128,7 +128,11 @@ fn state(lifetime: &mut Option<Duration>, stated: Duration) {
 
 /// Calls `f` with the name and the argument of each list member, all lines of
 /// the field in order. Arguments come in token and in quoted form (§5.2).
-fn each(headers: &HeaderMap, name: &HeaderName, mut f: impl FnMut(&[u8], Option<&[u8]>)) {
+pub(super) fn each(
+    headers: &HeaderMap,
+    name: &HeaderName,
+    mut f: impl FnMut(&[u8], Option<&[u8]>),
+) {
     for line in headers.get_all(name) {
         let mut rest = line.as_bytes();
         while !rest.is_empty() {

@@ -4,6 +4,8 @@ mod conditions;
 mod directives;
 mod fields;
 mod freshness;
+#[cfg(test)]
+mod fuzz;
 mod range;
 mod reference;
 mod reuse;
