@@ -1,0 +1,230 @@
+//! RFC 9111 as a naive model: what was stored is kept in a list, and each request
+//! is held against the text. Nothing of the cache is used in it.
+
+use crate::story::{Response, START_SECONDS, Wish};
+
+/// All that a cache may have stored of one resource, the oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    stored: Vec<Stored>,
+}
+
+#[derive(Clone, Debug)]
+struct Stored {
+    response: Response,
+    /// The number of the answer that its body is from.
+    number: u64,
+    /// The request field that `Vary` may name.
+    language: Option<&'static str>,
+    /// Seconds since the start.
+    received: u64,
+    /// Whether a cache may have removed it without need.
+    doubtful: bool,
+}
+
+/// What the text says about a request.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    /// The stored responses that may be reused without asking, with their age.
+    pub(crate) may: Vec<(u64, u64)>,
+    /// Whether one must be: fresh, wanted, and sure to be there.
+    pub(crate) must: bool,
+}
+
+impl Model {
+    /// §4: the conditions for reuse, of each stored response.
+    pub(crate) fn verdict(&self, wish: &Wish, now: u64) -> Verdict {
+        let selected = || self.stored.iter().filter(|stored| stored.is_selected(wish));
+        let latest = |all: &[&Stored]| all.iter().map(|stored| stored.generated()).max();
+        let usable: Vec<_> = selected().filter(|stored| stored.is_usable(wish, now)).collect();
+        let sure: Vec<_> = usable.iter().copied().filter(|stored| !stored.doubtful).collect();
+        let may = usable.iter().filter(|stored| Some(stored.generated()) >= latest(&sure));
+        let may = may.map(|stored| (stored.number, stored.age(now))).collect();
+        // A cache that keeps to the latest response, though an earlier one is
+        // still fresh, is careful.
+        let all: Vec<_> = selected().collect();
+        let mut newest = all.iter().filter(|stored| Some(stored.generated()) == latest(&all));
+        let must = newest.all(|stored| stored.is_usable(wish, now) && !stored.doubtful);
+        Verdict { may, must: must && !all.is_empty() }
+    }
+
+    /// §3: an answer with content came for a request.
+    pub(crate) fn answered(&mut self, wish: &Wish, response: &Response, number: u64, now: u64) {
+        match wish.method {
+            "GET" => self.store(wish, response.clone(), number, now),
+            "HEAD" => self.told_by_head(wish, response, now),
+            // §4.4: the origin has accepted an unsafe request.
+            _ if (200..400).contains(&response.status) => self.stored.clear(),
+            _ => {}
+        }
+    }
+
+    /// §4.3.4: a 304 came, with these fields; gives the number of the body that it
+    /// stands for.
+    pub(crate) fn validated(&mut self, wish: &Wish, update: &Response, now: u64) -> Option<u64> {
+        let same = |stored: &&Stored| match update.etag {
+            Some(_) => stored.response.etag == update.etag,
+            None => stored.response.modified == update.modified && stored.is_selected(wish),
+        };
+        let stored = self.stored.iter().rfind(same)?.clone();
+        let fresh = stored.response.updated(update);
+        if may_store(wish, &fresh) {
+            self.store(wish, fresh, stored.number, now);
+        } else if may_store(&Wish { authorized: false, control: "", ..*wish }, &fresh) {
+            // This request may leave nothing behind, its response neither.
+        } else {
+            self.doubt_all();
+        }
+        Some(stored.number)
+    }
+
+    fn store(&mut self, wish: &Wish, response: Response, number: u64, now: u64) {
+        // Ours is more careful than the text: cookies, and what is of no use.
+        if !may_store(wish, &response) || response.cookie || !response.is_worth_storing(now) {
+            return;
+        }
+        let new =
+            Stored { response, number, language: wish.language, received: now, doubtful: false };
+        // Nothing forces a cache to keep what is replaced, or lets it serve it.
+        self.stored.retain(|old| !old.has_the_key_of(&new));
+        self.stored.push(new);
+    }
+
+    /// §4.3.5: a HEAD updates what it could have selected, or makes it stale.
+    fn told_by_head(&mut self, wish: &Wish, response: &Response, now: u64) {
+        if response.status != 200 {
+            return;
+        }
+        let selected = self.stored.iter().filter(|stored| stored.is_selected(wish));
+        let Some(stored) = selected.max_by_key(|stored| stored.generated()).cloned() else {
+            return;
+        };
+        let same = |old: &Option<String>, new: &Option<String>| new.is_none() || old == new;
+        if same(&stored.response.etag, &response.etag)
+            && same(&stored.response.modified, &response.modified)
+        {
+            let update = stored.response.updated(response);
+            self.doubt_all();
+            self.store(wish, update, stored.number, now);
+            // What the cache has not, it cannot have updated.
+            self.stored.iter_mut().for_each(|new| new.doubtful |= stored.doubtful);
+        } else {
+            self.doubt_all();
+        }
+    }
+
+    /// A cache may remove more than it has to.
+    fn doubt_all(&mut self) {
+        self.stored.iter_mut().for_each(|stored| stored.doubtful = true);
+    }
+}
+
+impl Stored {
+    /// §4.1.
+    fn is_selected(&self, wish: &Wish) -> bool {
+        match self.response.vary {
+            Some("*") => false,
+            Some(_) => self.language == wish.language,
+            None => true,
+        }
+    }
+
+    fn has_the_key_of(&self, other: &Self) -> bool {
+        self.response.vary == other.response.vary
+            && (self.response.vary.is_none() || self.language == other.language)
+    }
+
+    /// §4, §4.2.4, §5.2.1.
+    fn is_usable(&self, wish: &Wish, now: u64) -> bool {
+        let age = self.age(now);
+        let lifetime = self.response.lifetime(self.received);
+        let left = lifetime.saturating_sub(10 * age);
+        let stale_allowed = wish.number("max-stale").is_some_and(|most| {
+            let forbids = ["must-revalidate", "proxy-revalidate"].iter();
+            let mut forbids = forbids.map(|name| self.response.has(name));
+            !forbids.any(|forbids| forbids)
+                && self.response.number("s-maxage").is_none()
+                && (10 * age).saturating_sub(lifetime) <= most.saturating_mul(10)
+        });
+        !self.response.has("no-cache")
+            && !wish.has("no-cache")
+            && wish.number("max-age").is_none_or(|most| age <= most)
+            && wish.number("min-fresh").is_none_or(|least| left / 10 >= least)
+            && (left > 0 || stale_allowed)
+    }
+
+    /// §4.2.3; nothing takes time on its way here.
+    fn age(&self, now: u64) -> u64 {
+        let apparent = (START_SECONDS + self.received).saturating_sub(self.generated());
+        apparent.max(self.response.age) + now - self.received
+    }
+
+    fn generated(&self) -> u64 {
+        START_SECONDS + self.received - self.response.dated_before
+    }
+}
+
+/// §3: each condition is one line of it.
+fn may_store(wish: &Wish, response: &Response) -> bool {
+    let understood = [200, 302, 404, 500].contains(&response.status);
+    let explicit = response.has("public")
+        || response.expires.is_some()
+        || response.number("max-age").is_some()
+        || response.number("s-maxage").is_some();
+    let no_store = response.has("no-store") && !response.has("must-understand");
+    let shared = response.has("public")
+        || response.has("must-revalidate")
+        || response.number("s-maxage").is_some();
+    (understood || !response.has("must-understand"))
+        && !no_store
+        && !wish.has("no-store")
+        && !response.has("private")
+        && (!wish.authorized || shared)
+        && (explicit || response.is_heuristically_cacheable())
+}
+
+impl Response {
+    /// §3.2: what the update has replaces what is stored.
+    fn updated(&self, update: &Self) -> Self {
+        let control = if update.control.is_empty() { self.control } else { update.control };
+        let modified_at =
+            if update.modified.is_some() { update.modified_at } else { self.modified_at };
+        Self {
+            status: self.status,
+            control,
+            expires: update.expires.or(self.expires),
+            etag: update.etag.clone().or(self.etag.clone()),
+            modified: update.modified.clone().or(self.modified.clone()),
+            modified_at,
+            vary: update.vary.or(self.vary),
+            age: update.age,
+            dated_before: update.dated_before,
+            cookie: update.cookie || self.cookie,
+        }
+    }
+
+    /// §4.2.1, §4.2.2, in tenths of a second: so a tenth of a time is exact.
+    fn lifetime(&self, received: u64) -> u64 {
+        let stated = self.number("s-maxage").or(self.number("max-age"));
+        let expires = self.expires.map(|after| after.unwrap_or(0));
+        stated.or(expires).map(|seconds| 10 * seconds).unwrap_or_else(|| {
+            let modified = self
+                .modified
+                .as_ref()
+                .filter(|_| self.has("public") || self.is_heuristically_cacheable());
+            let generated = START_SECONDS + received - self.dated_before;
+            modified.map_or(0, |_| generated.saturating_sub(self.modified_at))
+        })
+    }
+
+    fn is_heuristically_cacheable(&self) -> bool {
+        [200, 404].contains(&self.status)
+    }
+
+    /// A response that is stale as it comes and cannot be validated is no use.
+    fn is_worth_storing(&self, received: u64) -> bool {
+        let fresh = self.lifetime(received) > 10 * self.age.max(self.dated_before);
+        let validator = self.etag.is_some() || self.modified.is_some();
+        (fresh && !self.has("no-cache")) || (validator && self.status == 200)
+    }
+}
