@@ -19,8 +19,9 @@
 //!   RFC 9111 §4.2.2 lets a cache guess about, or that can be validated. Fields
 //!   that `private` or `no-cache` name are left out. `CDN-Cache-Control`, or
 //!   other targeted fields (RFC 9213), go before `Cache-Control`.
-//! - **Keys** them by the effective target (scheme, authority, path, query) and
-//!   by the request fields that `Vary` nominates.
+//! - **Keys** them by the effective target (scheme, authority, path, query), by
+//!   the request fields that `Vary` nominates, and by those that stand in for a
+//!   part of the target, such as `X-Forwarded-Host`.
 //! - **Validates** stale ones with `If-None-Match` and `If-Modified-Since`, asks
 //!   about all variants when a request selects none, and answers the conditions
 //!   of clients with 304.
@@ -41,7 +42,8 @@
 //!   it: they are meant for one user. [`SetCookie`] changes that.
 //! - A GET that has a body, and requests with `If-Match`, `If-Unmodified-Since` or
 //!   `Upgrade` are passed on.
-//! - Responses to POST are not stored.
+//! - Responses to POST are not stored, nor are those to a request that names
+//!   another method, as in `X-HTTP-Method-Override`.
 //! - Parts (206) of an origin are passed on: they are neither stored nor combined.
 //!   What cannot be answered from the store and not be validated goes upstream
 //!   with its `Range`. A validation asks for the whole: what has changed is stored

@@ -67,7 +67,7 @@ impl Model {
             None => stored.response.modified == update.modified && stored.is_selected(wish),
         };
         let stored = self.stored.iter().rfind(same)?.clone();
-        let fresh = stored.response.updated(update);
+        let fresh = stored.updated(update, now);
         if may_store(wish, &fresh) {
             self.store(wish, fresh, stored.number, now);
         } else if may_store(&Wish { authorized: false, control: "", ..*wish }, &fresh) {
@@ -103,7 +103,7 @@ impl Model {
         if same(&stored.response.etag, &response.etag)
             && same(&stored.response.modified, &response.modified)
         {
-            let update = stored.response.updated(response);
+            let update = stored.updated(response, now);
             self.doubt_all();
             self.store(wish, update, stored.number, now);
             // What the cache has not, it cannot have updated.
@@ -162,6 +162,29 @@ impl Stored {
     fn generated(&self) -> u64 {
         START_SECONDS + self.received - self.response.dated_before
     }
+
+    /// §3.2: what the update has replaces what is stored.
+    fn updated(&self, update: &Response, now: u64) -> Response {
+        let old = self.response.clone();
+        let control = if update.control.is_empty() { old.control } else { update.control };
+        let modified_at =
+            if update.modified.is_some() { update.modified_at } else { old.modified_at };
+        // The same moment, counted from another `Date`.
+        let generated = START_SECONDS + now - update.dated_before;
+        let left = |after: u64| (self.generated() + after).saturating_sub(generated);
+        Response {
+            status: old.status,
+            control,
+            expires: update.expires.or(old.expires.map(|after| after.map(left))),
+            etag: update.etag.clone().or(old.etag),
+            modified: update.modified.clone().or(old.modified),
+            modified_at,
+            vary: update.vary.or(old.vary),
+            age: update.age,
+            dated_before: update.dated_before,
+            cookie: update.cookie || old.cookie,
+        }
+    }
 }
 
 /// §3: each condition is one line of it.
@@ -184,25 +207,6 @@ fn may_store(wish: &Wish, response: &Response) -> bool {
 }
 
 impl Response {
-    /// §3.2: what the update has replaces what is stored.
-    fn updated(&self, update: &Self) -> Self {
-        let control = if update.control.is_empty() { self.control } else { update.control };
-        let modified_at =
-            if update.modified.is_some() { update.modified_at } else { self.modified_at };
-        Self {
-            status: self.status,
-            control,
-            expires: update.expires.or(self.expires),
-            etag: update.etag.clone().or(self.etag.clone()),
-            modified: update.modified.clone().or(self.modified.clone()),
-            modified_at,
-            vary: update.vary.or(self.vary),
-            age: update.age,
-            dated_before: update.dated_before,
-            cookie: update.cookie || self.cookie,
-        }
-    }
-
     /// §4.2.1, §4.2.2, in tenths of a second: so a tenth of a time is exact.
     fn lifetime(&self, received: u64) -> u64 {
         let stated = self.number("s-maxage").or(self.number("max-age"));
