@@ -8,7 +8,7 @@ use tower_edge_core::ReplyBody;
 use crate::age::age_value;
 use crate::partial::partial;
 use crate::policy::{Kept, Selection, not_modified, not_modified_fields};
-use crate::refresh::Refreshing;
+use crate::turn::Turns;
 
 /// A stored response, with all that decides about its reuse.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct Entry {
     /// Whether the entity tag was made here: clients may ask for it, the origin
     /// does not know it.
     pub(crate) own_tag: bool,
-    pub(crate) refreshing: Refreshing,
+    pub(crate) refreshing: Turns,
 }
 
 impl Entry {
@@ -49,7 +49,7 @@ impl Entry {
             selection,
             kept,
             own_tag: false,
-            refreshing: Refreshing::default(),
+            refreshing: Turns::default(),
         };
         if entry.trailers.is_none() && status != StatusCode::NO_CONTENT {
             entry.fields.insert(CONTENT_LENGTH, HeaderValue::from(entry.body.len()));
@@ -69,7 +69,7 @@ impl Entry {
             selection,
             kept,
             own_tag: false,
-            refreshing: Refreshing::default(),
+            refreshing: Turns::default(),
         };
         fresh.tagged(own.cloned())
     }

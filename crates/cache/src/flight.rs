@@ -67,10 +67,10 @@ impl Flight {
         B: Body<Data = Bytes>,
     {
         match self {
-            Self::Pass(forward) => shared.pass(Status::Forwarded(forward), response),
+            Self::Pass(forward) => passed(shared, Status::Forwarded(forward), response),
             Self::Unsafe(key) => {
                 invalidate(shared, &key, &ResponseHead::new(&response));
-                shared.pass(Status::Forwarded(Forward::Method), response)
+                passed(shared, Status::Forwarded(Forward::Method), response)
             }
             Self::Fetch(fetch) => fetch.land(shared, response),
         }
@@ -112,7 +112,7 @@ impl Fetch {
         let forward = self.forward;
         if self.head_only {
             self.compare(shared, &response, &exchange);
-            return shared.pass(Status::Forwarded(forward), response);
+            return passed(shared, Status::Forwarded(forward), response);
         }
         if response.status() == StatusCode::NOT_MODIFIED && !self.nominated.is_empty() {
             return self.freshen(shared, response.headers(), &exchange);
@@ -123,7 +123,7 @@ impl Fetch {
                 shared.tell_of(Status::Stored(forward), response.headers_mut());
                 response
             }
-            None => shared.pass(Status::Forwarded(forward), response),
+            None => passed(shared, Status::Forwarded(forward), response),
         }
     }
 
@@ -260,6 +260,16 @@ impl Fetch {
         let Self { request, default_ttl, .. } = self;
         Candidate { request, default_ttl: *default_ttl, status, headers, exchange: *exchange }
     }
+}
+
+/// A response that the store has nothing to do with.
+fn passed<B>(shared: &Shared, status: Status, response: Response<B>) -> Response<CacheBody<B>>
+where
+    B: Body<Data = Bytes>,
+{
+    let mut response = response.map(CacheBody::passed);
+    shared.tell_of(status, response.headers_mut());
+    response
 }
 
 /// What is left to say when the origin validates what it was not asked about,

@@ -60,6 +60,7 @@ mod flight;
 mod future;
 mod handle;
 mod layer;
+mod lookup;
 mod partial;
 mod policy;
 mod refresh;
@@ -68,6 +69,7 @@ mod shared;
 mod status;
 mod store;
 mod tag;
+mod turn;
 
 pub use body::CacheBody;
 pub use etag::{EtagBody, EtagFuture, EtagLayer, EtagService};

@@ -1,7 +1,6 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
@@ -11,10 +10,10 @@ use tokio::runtime::Handle;
 use tower::util::Oneshot;
 use tower_service::Service;
 
-use crate::entry::Entry;
 use crate::flight::Flight;
 use crate::policy::ask_for_all;
 use crate::shared::Shared;
+use crate::turn::Turn;
 
 /// A refresh of a stale response behind the back of the client that was answered
 /// with it (RFC 5861 §3).
@@ -23,27 +22,6 @@ pub(crate) struct Refresh {
     pub(crate) flight: Flight,
     pub(crate) turn: Turn,
 }
-
-/// The turn to refresh an entry: one at a time has it, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Turn(Arc<Entry>);
-
-impl Turn {
-    pub(crate) fn take(entry: &Arc<Entry>) -> Option<Self> {
-        let taken = entry.refreshing.0.swap(true, Ordering::AcqRel);
-        (!taken).then(|| Self(entry.clone()))
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.0.refreshing.0.store(false, Ordering::Release);
-    }
-}
-
-/// Whether somebody has the turn to refresh an entry.
-#[derive(Debug, Default)]
-pub(crate) struct Refreshing(AtomicBool);
 
 impl Refresh {
     /// Sends the client's own request on as a validation and reads its response

@@ -10,7 +10,8 @@ use tower_service::Service;
 
 use crate::body::CacheBody;
 use crate::future::ResponseFuture;
-use crate::shared::{Decision, Shared};
+use crate::lookup::Decision;
+use crate::shared::Shared;
 
 /// The service that [`CacheLayer`](crate::CacheLayer) makes.
 ///
