@@ -132,7 +132,10 @@ impl Entry {
         if self.status.is_success() && not_modified(request, &self.fields) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             *response.headers_mut() = self.unmodified.clone();
-        } else if !head_only && let Some(partial) = partial(self, request) {
+        } else if !head_only
+            && self.has_parts()
+            && let Some(partial) = partial(&self.fields, &self.body, request)
+        {
             response = partial;
         } else {
             *response.status_mut() = self.status;
@@ -143,6 +146,11 @@ impl Entry {
         }
         response.headers_mut().insert(AGE, age_value(age));
         response
+    }
+
+    /// Whether it can be answered in parts: the trailers are about the whole.
+    fn has_parts(&self) -> bool {
+        self.status == StatusCode::OK && self.trailers.is_none()
     }
 
     fn reply<B>(&self) -> ReplyBody<B> {

@@ -6,19 +6,20 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE, RANGE}
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tower_edge_core::ReplyBody;
 
-use crate::entry::Entry;
 use crate::policy::{Asked, asked, partial_fields, ranges_apply, unsatisfiable_fields};
 
-/// The answer to a GET that asks for parts of a stored response (RFC 9110 §§14.2,
+/// The answer to a GET that asks for parts of a stored 200 (RFC 9110 §§14.2,
 /// 15.3.7); `None` where the whole is the answer.
 ///
 /// Parts are views of the stored bytes. `Age` and `Cache-Status` are to be added.
-pub(crate) fn partial<B>(entry: &Entry, request: &HeaderMap) -> Option<Response<ReplyBody<B>>> {
-    let ranged = request.contains_key(RANGE);
-    if !ranged || entry.status != StatusCode::OK || entry.trailers.is_some() {
+pub(crate) fn partial<B>(
+    stored: &HeaderMap,
+    body: &Bytes,
+    request: &HeaderMap,
+) -> Option<Response<ReplyBody<B>>> {
+    if !request.contains_key(RANGE) {
         return None;
     }
-    let (stored, body) = (&entry.fields, &entry.body);
     let media_type = stored.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let asked = asked(request, body.len(), PART_HEAD + media_type.len())?;
     if !ranges_apply(request, stored) {
