@@ -90,25 +90,25 @@ impl Model {
         self.stored.push(new);
     }
 
-    /// §4.3.5: a HEAD updates what it could have selected, or makes it stale.
+    /// §4.3.5: a HEAD updates what it could have selected, or makes it stale; which
+    /// of several the cache still has is not known.
     fn told_by_head(&mut self, wish: &Wish, response: &Response, now: u64) {
-        if response.status != 200 {
-            return;
-        }
         let selected = self.stored.iter().filter(|stored| stored.is_selected(wish));
-        let Some(stored) = selected.max_by_key(|stored| stored.generated()).cloned() else {
-            return;
-        };
         let same = |old: &Option<String>, new: &Option<String>| new.is_none() || old == new;
-        if same(&stored.response.etag, &response.etag)
-            && same(&stored.response.modified, &response.modified)
-        {
-            let update = stored.updated(response, now);
-            self.doubt_all();
-            self.store(wish, update, stored.number, now);
-            // What the cache has not, it cannot have updated.
-            self.stored.iter_mut().for_each(|new| new.doubtful |= stored.doubtful);
-        } else {
+        let same = selected.filter(|stored| {
+            same(&stored.response.etag, &response.etag)
+                && same(&stored.response.modified, &response.modified)
+        });
+        let updated = same.map(|stored| Stored {
+            response: stored.updated(response, now),
+            language: wish.language,
+            received: now,
+            ..stored.clone()
+        });
+        let updated = updated.filter(|stored| may_store(wish, &stored.response));
+        let updated: Vec<_> = updated.filter(|_| response.status == 200).collect();
+        self.stored.extend(updated);
+        if response.status == 200 {
             self.doubt_all();
         }
     }
