@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
-use http::header::CDN_CACHE_CONTROL;
+use http::header::{CDN_CACHE_CONTROL, COOKIE};
 use tower_edge_core::{Clock, Observe, RequestHead};
 use tower_layer::Layer;
 
@@ -102,8 +102,11 @@ impl CacheLayer {
 
     /// Takes responses for fresh for `ttl` whose origin says nothing, and whose
     /// status may be cached without a word of it (RFC 9110 §15.1).
+    ///
+    /// Not for requests with a `Cookie`: an origin that does not think of caches
+    /// may answer to that.
     pub fn default_ttl(self, ttl: Duration) -> Self {
-        self.default_ttl_by(move |_| Some(ttl))
+        self.default_ttl_by(move |head| (!head.headers().contains_key(COOKIE)).then_some(ttl))
     }
 
     /// As [`default_ttl`](Self::default_ttl), as the request decides: `None`

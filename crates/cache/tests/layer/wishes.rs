@@ -97,6 +97,17 @@ async fn origins_that_say_nothing_get_a_default() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_default_is_made_up_for_who_sends_a_cookie() {
+    let layer = cache().default_ttl(Duration::from_secs(30));
+    let play = Play::with(layer, |_, _| answer(200, &[], "whose?"));
+    for did in ["fwd=uri-miss", "fwd=uri-miss"] {
+        assert_eq!(play.get(&[("cookie", "session=a")]).await.did(), did);
+    }
+    play.get(&[]).await;
+    assert_eq!(play.get(&[]).await.did(), "hit");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unsafe_method_invalidates_what_its_response_names() {
     for (name, value, did) in [
         ("location", "/page", "fwd=uri-miss; stored"),
