@@ -1,7 +1,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::stripes::Stripes;
+use super::stripes::{Access, Clear, Stripes};
 use super::sync::{AtomicU64, OnceLock};
 use crate::Distribution;
 use crate::scale::{OCTAVES, PER_OCTAVE, bucket, clamped};
@@ -12,11 +12,12 @@ use crate::scale::{OCTAVES, PER_OCTAVE, bucket, clamped};
 /// 1 h, in which a quantile is found to within 1.09 %. What is shorter or longer
 /// counts as 1 us or 1 h.
 ///
-/// Threads are spread over 8 stripes that share no cache line. A stripe is made
-/// when its first thread records, and an octave of it when a value falls into
-/// it: one stripe whose values span a factor of 32 takes less than 2 KiB. After
-/// that nothing allocates. Reading stops nobody: what is recorded meanwhile may
-/// be in it or not.
+/// Each of the first 8 threads has a stripe for itself, and the others are spread
+/// over 8 more; no two share a cache line. A stripe is made when its first thread
+/// records, and an octave of it when a value falls into it: one stripe whose
+/// values span a factor of 32 takes less than 2 KiB. After that nothing
+/// allocates. Reading stops nobody: what is recorded meanwhile may be in it or
+/// not.
 #[derive(Debug)]
 pub struct Histogram {
     stripes: Stripes<Buckets>,
@@ -36,8 +37,7 @@ impl Histogram {
 
     /// Counts one value.
     pub fn record(&self, value: Duration) {
-        let nanos = u64::try_from(value.as_nanos()).unwrap_or(u64::MAX);
-        self.stripes.current().record(clamped(nanos));
+        self.stripes.write(|stripe, access| stripe.record(value, access));
     }
 
     /// What was recorded up to now, by all threads.
@@ -49,18 +49,18 @@ impl Histogram {
 
     /// Starts again from nothing; what is recorded meanwhile may be lost.
     pub fn reset(&self) {
-        self.stripes.iter().for_each(Buckets::reset);
+        self.stripes.reset();
     }
 
     /// The bytes it takes by now.
     pub fn memory(&self) -> usize {
-        let octaves: usize = self.stripes.iter().map(|stripe| stripe.made().count()).sum();
-        self.stripes.memory() + octaves * size_of::<Octave>()
+        self.stripes.memory(Buckets::memory)
     }
 }
 
+/// What one stripe counts.
 #[derive(Debug)]
-struct Buckets {
+pub(crate) struct Buckets {
     /// Nanoseconds, and how often they went past 2^64: 584 years, which a
     /// service with ten thousand streams has measured in three weeks.
     sum: AtomicU64,
@@ -83,23 +83,20 @@ impl Default for Buckets {
 }
 
 impl Buckets {
-    fn record(&self, nanos: u64) {
-        if nanos < self.min.load(Relaxed) {
-            self.min.fetch_min(nanos, Relaxed);
-        }
-        if nanos > self.max.load(Relaxed) {
-            self.max.fetch_max(nanos, Relaxed);
-        }
-        let before = self.sum.fetch_add(nanos, Relaxed);
+    pub(crate) fn record(&self, value: Duration, access: Access) {
+        let nanos = clamped(u64::try_from(value.as_nanos()).unwrap_or(u64::MAX));
+        access.lower(&self.min, nanos);
+        access.raise(&self.max, nanos);
+        let before = access.add(&self.sum, nanos);
         if before.checked_add(nanos).is_none() {
-            self.sum_wrapped.fetch_add(1, Relaxed);
+            access.add(&self.sum_wrapped, 1);
         }
         let bucket = bucket(nanos);
         let octave = self.octaves[bucket / PER_OCTAVE].get_or_init(Box::default);
-        octave.0[bucket % PER_OCTAVE].fetch_add(1, Relaxed);
+        access.add(&octave.0[bucket % PER_OCTAVE], 1);
     }
 
-    fn add_to(&self, all: &mut Distribution) {
+    pub(crate) fn add_to(&self, all: &mut Distribution) {
         for (first, octave) in self.made() {
             for (i, count) in octave.0.iter().enumerate() {
                 all.add(first + i, count.load(Relaxed));
@@ -110,20 +107,27 @@ impl Buckets {
         all.add_exact(sum, (self.min.load(Relaxed), self.max.load(Relaxed)));
     }
 
-    fn reset(&self) {
-        for (_, octave) in self.made() {
-            octave.0.iter().for_each(|count| count.store(0, Relaxed));
-        }
-        self.sum.store(0, Relaxed);
-        self.sum_wrapped.store(0, Relaxed);
-        self.min.store(u64::MAX, Relaxed);
-        self.max.store(0, Relaxed);
+    /// The bytes that it owns beside itself.
+    pub(crate) fn memory(&self) -> usize {
+        self.made().count() * size_of::<Octave>()
     }
 
     /// The octaves that hold something, each with the number of its first bucket.
     fn made(&self) -> impl Iterator<Item = (usize, &Octave)> {
         let octaves = self.octaves.iter().enumerate();
         octaves.filter_map(|(i, octave)| Some((i * PER_OCTAVE, &**octave.get()?)))
+    }
+}
+
+impl Clear for Buckets {
+    fn clear(&self) {
+        for (_, octave) in self.made() {
+            octave.0.iter().for_each(AtomicU64::clear);
+        }
+        self.sum.clear();
+        self.sum_wrapped.clear();
+        self.min.store(u64::MAX, Relaxed);
+        self.max.clear();
     }
 }
 

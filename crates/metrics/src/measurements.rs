@@ -31,6 +31,13 @@ impl Measurements {
         self.outcomes.merge(&other.outcomes);
         self.response_bytes += other.response_bytes;
     }
+
+    /// Makes a whole of what was read between the steps of writers.
+    pub(crate) fn settled(mut self) -> Self {
+        self.first_byte = self.first_byte.settled();
+        self.total = self.total.settled();
+        self
+    }
 }
 
 /// Counts requests by their [`Outcome`].

@@ -1,5 +1,5 @@
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicI64, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::labels::{Labels, Protocol};
@@ -20,9 +20,9 @@ pub(crate) struct Records {
     taken: AtomicUsize,
     inserting: Mutex<()>,
     overflow: Series,
-    /// A request may end on another thread than it began: only the sum means
-    /// something.
-    in_flight: Stripes<AtomicI64>,
+    /// A request may end on another thread than it began, whose number then goes
+    /// below zero: only the sum means something.
+    in_flight: Stripes<AtomicU64>,
     active_requests: ActiveRequests,
 }
 
@@ -71,25 +71,26 @@ impl Records {
     }
 
     pub(crate) fn begin(&self, protocol: Protocol) {
-        self.in_flight.current().fetch_add(1, Relaxed);
+        self.in_flight.write(|count, access| access.add(count, 1));
         self.active_requests.gauge(protocol).increment(1);
     }
 
     pub(crate) fn end(&self, protocol: Protocol) {
-        self.in_flight.current().fetch_sub(1, Relaxed);
+        self.in_flight.write(|count, access| access.add(count, u64::MAX));
         self.active_requests.gauge(protocol).decrement(1);
     }
 
     pub(crate) fn in_flight(&self) -> u64 {
-        let sum: i64 = self.in_flight.iter().map(|stripe| stripe.load(Relaxed)).sum();
+        let add = |sum: u64, count: &AtomicU64| sum.wrapping_add(count.load(Relaxed));
+        let sum = self.in_flight.iter().fold(0, add);
         // A reader can see the end of a request and not its beginning.
-        u64::try_from(sum).unwrap_or(0)
+        if sum > u64::MAX / 2 { 0 } else { sum }
     }
 
     /// The bytes they take by now.
     pub(crate) fn memory(&self) -> usize {
         let places = size_of_val(&*self.places);
-        self.all().map(Series::memory).sum::<usize>() + places + self.in_flight.memory()
+        self.all().map(Series::memory).sum::<usize>() + places + self.in_flight.memory(|_| 0)
     }
 
     fn is_full(&self) -> bool {

@@ -4,31 +4,24 @@ use std::time::Duration;
 
 use tower_edge_core::Outcome;
 
+use crate::histogram::Buckets;
 use crate::labels::Labels;
 use crate::meter::Meter;
-use crate::stripes::Stripes;
-use crate::{Histogram, Measurements, Outcomes};
+use crate::stripes::{Clear, Stripes};
+use crate::{Measurements, Outcomes};
 
 /// Measures the requests that have the same labels.
 #[derive(Debug)]
 pub(crate) struct Series {
     /// None for the requests of all series for which there was no room.
     labels: Option<Labels>,
-    first_byte: Histogram,
-    total: Histogram,
-    counts: Stripes<Counts>,
+    tallies: Stripes<Tally>,
     meter: Meter,
 }
 
 impl Series {
     pub(crate) fn new(labels: Option<Labels>) -> Self {
-        Self {
-            labels,
-            first_byte: Histogram::new(),
-            total: Histogram::new(),
-            counts: Stripes::new(),
-            meter: Meter::default(),
-        }
+        Self { labels, tallies: Stripes::new(), meter: Meter::default() }
     }
 
     pub(crate) fn labels(&self) -> Option<&Labels> {
@@ -36,51 +29,58 @@ impl Series {
     }
 
     pub(crate) fn head(&self, elapsed: Duration) {
-        self.first_byte.record(elapsed);
+        self.tallies.write(|tally, access| tally.first_byte.record(elapsed, access));
     }
 
     pub(crate) fn end(&self, elapsed: Duration, outcome: Outcome, response_bytes: u64) {
-        self.total.record(elapsed);
-        let counts = self.counts.current();
-        counts.outcomes[Outcomes::kind(outcome)].fetch_add(1, Relaxed);
-        counts.response_bytes.fetch_add(response_bytes, Relaxed);
+        self.tallies.write(|tally, access| {
+            tally.total.record(elapsed, access);
+            access.add(&tally.outcomes[Outcomes::kind(outcome)], 1);
+            access.add(&tally.response_bytes, response_bytes);
+        });
         self.meter.end(self.labels(), outcome, elapsed, response_bytes);
     }
 
     pub(crate) fn measurements(&self) -> Measurements {
+        let mut all = Measurements::default();
         let mut outcomes = [0; Outcomes::KINDS];
-        let mut response_bytes = 0;
-        for stripe in self.counts.iter() {
-            for (sum, count) in outcomes.iter_mut().zip(&stripe.outcomes) {
+        for tally in self.tallies.iter() {
+            tally.first_byte.add_to(&mut all.first_byte);
+            tally.total.add_to(&mut all.total);
+            for (sum, count) in outcomes.iter_mut().zip(&tally.outcomes) {
                 *sum += count.load(Relaxed);
             }
-            response_bytes += stripe.response_bytes.load(Relaxed);
+            all.response_bytes += tally.response_bytes.load(Relaxed);
         }
-        Measurements {
-            first_byte: self.first_byte.snapshot(),
-            total: self.total.snapshot(),
-            outcomes: Outcomes::from_counts(outcomes),
-            response_bytes,
-        }
+        all.outcomes = Outcomes::from_counts(outcomes);
+        all.settled()
     }
 
     pub(crate) fn reset(&self) {
-        self.first_byte.reset();
-        self.total.reset();
-        for stripe in self.counts.iter() {
-            stripe.outcomes.iter().for_each(|count| count.store(0, Relaxed));
-            stripe.response_bytes.store(0, Relaxed);
-        }
+        self.tallies.reset();
     }
 
     /// The bytes it takes by now.
     pub(crate) fn memory(&self) -> usize {
-        size_of::<Self>() + self.first_byte.memory() + self.total.memory() + self.counts.memory()
+        let tally = |tally: &Tally| tally.first_byte.memory() + tally.total.memory();
+        size_of::<Self>() + self.tallies.memory(tally)
     }
 }
 
+/// What one stripe of a series counts.
 #[derive(Debug, Default)]
-struct Counts {
+struct Tally {
+    first_byte: Buckets,
+    total: Buckets,
     outcomes: [AtomicU64; Outcomes::KINDS],
     response_bytes: AtomicU64,
+}
+
+impl Clear for Tally {
+    fn clear(&self) {
+        self.first_byte.clear();
+        self.total.clear();
+        self.outcomes.iter().for_each(AtomicU64::clear);
+        self.response_bytes.clear();
+    }
 }

@@ -1,5 +1,6 @@
 //! The histogram against a sorted list of the same values.
 
+use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
@@ -64,6 +65,29 @@ fn threads_record_into_one_histogram() {
     assert_eq!(all.count(), 20_000);
     assert_eq!(all.sum(), Duration::from_micros(20 * 500_500));
     assert_eq!(all.max(), Some(Duration::from_millis(1)));
+}
+
+#[test]
+fn a_thread_starts_again_after_a_reset_by_another() {
+    let histogram = Histogram::new();
+    let (came, wait) = (Barrier::new(11), Barrier::new(11));
+    thread::scope(|scope| {
+        for _ in 0..10 {
+            scope.spawn(|| {
+                histogram.record(Duration::from_millis(7));
+                came.wait();
+                wait.wait();
+                histogram.record(Duration::from_millis(5));
+            });
+        }
+        came.wait();
+        histogram.reset();
+        assert_eq!(histogram.snapshot(), Distribution::default());
+        wait.wait();
+    });
+    let all = histogram.snapshot();
+    assert_eq!((all.count(), all.sum()), (10, Duration::from_millis(50)));
+    assert_eq!(all.max(), Some(Duration::from_millis(5)));
 }
 
 #[test]
