@@ -34,6 +34,12 @@ pub enum Event<'a> {
     /// A cache dropped what it held for a URI, because an unsafe method
     /// succeeded there.
     CacheInvalidated,
+    /// Requests had more labels than there may be series of measurements: from
+    /// now on the surplus shares one. Told once.
+    SeriesLimitReached {
+        /// How many series there may be.
+        limit: usize,
+    },
 }
 
 /// Is told every [`Event`], on the request path: it must be quick and must not
