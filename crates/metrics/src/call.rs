@@ -3,16 +3,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Buf;
-use http::{HeaderName, Method, Response, StatusCode};
+use http::{HeaderName, Method, Request, Response, StatusCode};
 use http_body::Body;
 use tower_edge_core::{
-    End, Expected, Judge, Outcome, RequestHead, ResponseHead, Route, Tap, Trace,
+    End, Event, Expected, Judge, Outcome, RequestHead, ResponseHead, Route, Tap, Trace,
 };
 
+use crate::detail::{Detail, is_long_lived};
+use crate::intervals::slot;
 use crate::labels::{Labels, Protocol, registered};
 use crate::layer::Settings;
 use crate::records::SeriesId;
+use crate::series::Ended;
 use crate::server_timing;
+use crate::slow::Slow;
 
 /// A request in flight: from the call to the end of the response's body.
 ///
@@ -22,21 +26,26 @@ pub(crate) struct Call {
     settings: Arc<Settings>,
     start: Instant,
     protocol: Protocol,
+    /// Whether the facade's gauge has it.
+    counted: bool,
+    request_bytes: Option<u64>,
     response_bytes: u64,
     state: State,
 }
 
 impl Call {
-    pub(crate) fn begin(settings: Arc<Settings>, head: &RequestHead<'_>) -> Self {
+    pub(crate) fn begin<B: Body>(settings: Arc<Settings>, request: &Request<B>) -> Self {
         let start = Trace::read(&settings.clock);
-        let trace = settings.server_timing.then(Box::default);
-        let protocol = Protocol::of(head);
-        settings.records.begin(protocol);
+        let head = RequestHead::new(request);
+        let trace = settings.traces().then(Box::default);
+        let protocol = Protocol::of(&head);
         Self {
             start,
             protocol,
+            counted: settings.records.begin(protocol),
+            request_bytes: request.body().size_hint().exact(),
             response_bytes: 0,
-            state: State::Waiting { route: Route::of(head), trace },
+            state: State::Waiting { route: Route::of(&head), trace },
             settings,
         }
     }
@@ -67,14 +76,19 @@ impl Call {
         if let Some(slow) = self.settings.slow_after {
             judge = judge.slow_after(slow);
         }
+        let (detail, long_lived) = (Detail::of(&head), is_long_lived(self.protocol, &head));
         let (route, trace) = self.waited();
-        let series = self.series(Some(registered(response.status())), route);
-        self.settings.records.series(series).head(elapsed);
-        self.state = State::Answered { series, judge };
-        if let Some(value) = trace.and_then(|trace| server_timing::value(&trace, elapsed)) {
+        let series = self.series(Some(registered(response.status())), route, long_lived);
+        self.settings.records.series(series).head(self.slot(elapsed), elapsed);
+        if self.settings.server_timing
+            && let Some(value) =
+                trace.as_ref().and_then(|trace| server_timing::value(trace, elapsed))
+        {
             // A head with no room for another field goes without it.
             let _ = response.headers_mut().try_append(SERVER_TIMING, value);
         }
+        let trace = trace.filter(|_| self.settings.slow_log.is_on());
+        self.state = State::Answered { series, judge, detail, first_byte: elapsed, trace };
         expected
     }
 
@@ -85,18 +99,42 @@ impl Call {
     }
 
     fn end_unanswered(&mut self, outcome: Outcome, elapsed: Duration) {
-        let (route, _) = self.waited();
-        let series = self.series(None, route);
-        self.settings.records.series(series).end(elapsed, outcome, 0);
+        let (route, trace) = self.waited();
+        let series = self.series(None, route, false);
+        let ended = self.ended(outcome, elapsed, Detail::default());
+        self.record(series, &ended, None, trace.as_deref());
     }
 
     fn end_body(&mut self, end: &End<'_>) {
-        if let State::Answered { series, judge } = mem::replace(&mut self.state, State::Ended) {
+        if let State::Answered { series, judge, detail, first_byte, trace } =
+            mem::replace(&mut self.state, State::Ended)
+        {
             let elapsed = self.elapsed();
             let outcome = judge.end(&*self.settings.classify, end, elapsed);
-            let series = self.settings.records.series(series);
-            series.end(elapsed, outcome, self.response_bytes);
+            let ended = self.ended(outcome, elapsed, detail);
+            self.record(series, &ended, Some(first_byte), trace.as_deref());
         }
+    }
+
+    fn record(
+        &self,
+        series: SeriesId,
+        ended: &Ended,
+        first_byte: Option<Duration>,
+        trace: Option<&Trace>,
+    ) {
+        let series = self.settings.records.series(series);
+        let log = &self.settings.slow_log;
+        if !series.is_long_lived() && log.is_slow(ended.elapsed, series.p99()) {
+            let slow = Slow { labels: series.labels(), ended, first_byte, trace };
+            log.tell(&slow, self.settings.records.since_start(self.start + ended.elapsed));
+        }
+        series.end(self.slot(ended.elapsed), ended);
+    }
+
+    fn ended(&self, outcome: Outcome, elapsed: Duration, detail: Detail) -> Ended {
+        let Self { request_bytes, response_bytes, .. } = *self;
+        Ended { outcome, elapsed, detail, request_bytes, response_bytes }
     }
 
     /// Leaves the waiting state, with the route that the request came with or
@@ -113,8 +151,22 @@ impl Call {
         (route, trace)
     }
 
-    fn series(&self, status: Option<StatusCode>, route: Option<Route>) -> SeriesId {
-        self.settings.records.find(Labels { protocol: self.protocol, status, route })
+    fn series(
+        &self,
+        status: Option<StatusCode>,
+        route: Option<Route>,
+        long_lived: bool,
+    ) -> SeriesId {
+        let records = &self.settings.records;
+        let id = records.find(Labels { protocol: self.protocol, status, route, long_lived });
+        if records.overflows_first(id) {
+            self.settings.tell(&Event::SeriesLimitReached { limit: records.max_series() });
+        }
+        id
+    }
+
+    fn slot(&self, elapsed: Duration) -> u64 {
+        slot(self.settings.records.since_start(self.start + elapsed))
     }
 
     fn elapsed(&self) -> Duration {
@@ -139,14 +191,23 @@ impl Drop for Call {
             let elapsed = self.elapsed();
             self.end_unanswered(Outcome::Abandoned { elapsed }, elapsed);
         }
-        self.settings.records.end(self.protocol);
+        self.settings.records.end(self.protocol, self.counted);
     }
 }
 
 #[derive(Debug)]
 enum State {
-    Waiting { route: Option<Route>, trace: Option<Box<Trace>> },
-    Answered { series: SeriesId, judge: Judge },
+    Waiting {
+        route: Option<Route>,
+        trace: Option<Box<Trace>>,
+    },
+    Answered {
+        series: SeriesId,
+        judge: Judge,
+        detail: Detail,
+        first_byte: Duration,
+        trace: Option<Box<Trace>>,
+    },
     Ended,
 }
 

@@ -83,6 +83,23 @@ impl Distribution {
         self.widen(other.range);
     }
 
+    /// What was recorded after `earlier`, which was read from the same histogram;
+    /// the least and the greatest of it are known by their buckets only.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let added = self.counts.iter().filter_map(|(bucket, count)| {
+            let before = earlier.counts.get(bucket).copied().unwrap_or(0);
+            (*count > before).then(|| (*bucket, count - before))
+        });
+        let counts: BTreeMap<_, _> = added.collect();
+        let sum_nanos = self.sum_nanos.saturating_sub(earlier.sum_nanos);
+        Self { count: counts.values().sum(), counts, sum_nanos, range: None }.settled()
+    }
+
+    /// The bytes that it owns beside itself, nearly.
+    pub(crate) fn memory(&self) -> usize {
+        self.counts.len() * size_of::<(usize, u64)>()
+    }
+
     /// Adds what one bucket of a histogram holds.
     pub(crate) fn add(&mut self, bucket: usize, count: u64) {
         if count > 0 {

@@ -1,11 +1,13 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use tower_edge_core::Route;
+use tower_edge_core::{Clock, Route};
 
-use crate::Measurements;
+use crate::intervals::slot;
 use crate::labels::Labels;
 use crate::records::Records;
+use crate::series::Series;
+use crate::{Distribution, Interval, Measurements, Stage};
 
 /// Reads what a [`LatencyLayer`](crate::LatencyLayer) measured; from
 /// [`LatencyLayer::handle`](crate::LatencyLayer::handle).
@@ -14,25 +16,49 @@ use crate::records::Records;
 #[derive(Clone, Debug)]
 pub struct LatencyHandle {
     records: Arc<Records>,
+    clock: Clock,
 }
 
 impl LatencyHandle {
-    pub(crate) fn new(records: Arc<Records>) -> Self {
-        Self { records }
+    pub(crate) fn new(records: Arc<Records>, clock: Clock) -> Self {
+        Self { records, clock }
     }
 
     /// What was measured up to now.
     pub fn snapshot(&self) -> LatencySnapshot {
-        let series = self.records.all().map(|series| SeriesSnapshot {
-            labels: series.labels().cloned(),
-            measurements: series.measurements(),
-        });
-        LatencySnapshot {
-            in_flight: self.in_flight(),
-            series: series
-                .filter(|series| series.measurements != Measurements::default())
-                .collect(),
-        }
+        self.snapshot_by(Series::measurements)
+    }
+
+    /// What was measured lately. The least and the greatest value are known to
+    /// within 2.2 % only, and stages are those of all time.
+    pub fn recent(&self, interval: Interval) -> LatencySnapshot {
+        let now = slot(self.records.since_start(self.clock.now()));
+        self.snapshot_by(|series| series.recent(interval, now))
+    }
+
+    /// Measures a future as the stage `name` of the request that it is part of,
+    /// and puts it into the request's [`Trace`](tower_edge_core::Trace).
+    ///
+    /// From the first poll to the end; a future that is dropped is measured up to
+    /// then. The 65th and later names share one.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let handle = tower_edge_metrics::LatencyLayer::new().handle();
+    /// let rows = handle.time("db_query", async { 3 }).await;
+    /// assert_eq!(rows, 3);
+    /// assert_eq!(handle.snapshot().stage("db_query").unwrap().count(), 1);
+    /// # }
+    /// ```
+    pub async fn time<F: Future>(&self, name: &'static str, future: F) -> F::Output {
+        let _stage = self.stage(name);
+        future.await
+    }
+
+    /// As [`time`](Self::time), until the value is dropped.
+    pub fn stage(&self, name: &'static str) -> Stage {
+        Stage::begin(name, self.clock, self.records.clone())
     }
 
     /// The number of requests that were called and have not ended.
@@ -43,12 +69,26 @@ impl LatencyHandle {
     /// Starts to measure again from nothing. Requests in flight stay in flight;
     /// of those that end meanwhile a part may be lost.
     pub fn reset(&self) {
-        self.records.all().for_each(|series| series.reset());
+        self.records.reset();
     }
 
     /// The bytes that all series take; bounded, since they are.
     pub fn memory(&self) -> usize {
         self.records.memory()
+    }
+
+    fn snapshot_by(&self, measurements: impl Fn(&Series) -> Measurements) -> LatencySnapshot {
+        let series = self.records.all().map(|series| SeriesSnapshot {
+            labels: series.labels().cloned(),
+            measurements: measurements(series),
+        });
+        LatencySnapshot {
+            in_flight: self.in_flight(),
+            series: series
+                .filter(|series| series.measurements != Measurements::default())
+                .collect(),
+            stages: self.records.stages(),
+        }
     }
 }
 
@@ -57,6 +97,7 @@ impl LatencyHandle {
 pub struct LatencySnapshot {
     in_flight: u64,
     series: Vec<SeriesSnapshot>,
+    stages: Vec<(&'static str, Distribution)>,
 }
 
 impl LatencySnapshot {
@@ -70,9 +111,20 @@ impl LatencySnapshot {
         &self.series
     }
 
-    /// All series together.
+    /// The stages of handlers, by name; `_OTHER` are those past the limit.
+    pub fn stages(&self) -> &[(&'static str, Distribution)] {
+        &self.stages
+    }
+
+    /// One of the [`stages`](Self::stages).
+    pub fn stage(&self, name: &str) -> Option<&Distribution> {
+        self.stages.iter().find(|(known, _)| *known == name).map(|(_, stage)| stage)
+    }
+
+    /// All series together, but for [long-lived](SeriesSnapshot::is_long_lived)
+    /// ones.
     pub fn merged(&self) -> Measurements {
-        self.merged_where(|_| true)
+        self.merged_where(|series| !series.is_long_lived())
     }
 
     /// The series that `filter` chooses together: those of one route, say, or
@@ -118,6 +170,13 @@ impl SeriesSnapshot {
     /// series, whatever their labels.
     pub fn is_overflow(&self) -> bool {
         self.labels.is_none()
+    }
+
+    /// Whether these are upgrades (101), tunnels (CONNECT) or streams of events
+    /// (`text/event-stream`, `multipart/x-mixed-replace`): they last as long as
+    /// somebody listens, and have series of their own.
+    pub fn is_long_lived(&self) -> bool {
+        self.labels.as_ref().is_some_and(|labels| labels.long_lived)
     }
 
     /// What was measured.

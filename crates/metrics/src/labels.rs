@@ -10,6 +10,9 @@ pub(crate) struct Labels {
     /// As [`registered`] has it; none for a call that ended without a response.
     pub(crate) status: Option<StatusCode>,
     pub(crate) route: Option<Route>,
+    /// Whether the response lasts as long as somebody listens: its time says
+    /// nothing about those of others.
+    pub(crate) long_lived: bool,
 }
 
 /// How a request came: one of the methods of RFC 9110 and RFC 5789 or another

@@ -1,11 +1,13 @@
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tower_edge_core::{Classify, Clock, ServerErrors};
+use tower_edge_core::{Classify, Clock, Event, Observe, ServerErrors};
 use tower_layer::Layer;
 
 use crate::records::Records;
+use crate::slow::SlowLog;
 use crate::{LatencyHandle, LatencyService};
 
 /// Measures requests: time to the first byte, time to the end of the body,
@@ -16,9 +18,13 @@ use crate::{LatencyHandle, LatencyService};
 /// says how that is bounded. A request whose future or body is dropped is
 /// measured up to that moment, as abandoned.
 ///
-/// By default 5xx and failed gRPC statuses are failures, nothing is slow, and
-/// `Server-Timing` is off. The layer passes all errors on and never answers by
-/// itself. It does not log.
+/// Upgrades, tunnels and streams of events last as long as somebody listens:
+/// they have series of their own ([`is_long_lived`](crate::SeriesSnapshot::is_long_lived)).
+///
+/// By default 5xx and failed gRPC statuses are failures, nothing is slow,
+/// `Server-Timing` is off and nothing is logged. The layer passes all errors on
+/// and never answers by itself. Request bodies are counted by the length that
+/// they announce: to count what was read would take an allocation a request.
 ///
 /// ```
 /// use std::convert::Infallible;
@@ -31,10 +37,10 @@ use crate::{LatencyHandle, LatencyService};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let latency = LatencyLayer::new();
-/// let service = latency.layer(tower::service_fn(async |_: Request<()>| {
+/// let service = latency.layer(tower::service_fn(async |_: Request<String>| {
 ///     Ok::<_, Infallible>(Response::new(String::from("hello")))
 /// }));
-/// let response = service.oneshot(Request::new(())).await.unwrap();
+/// let response = service.oneshot(Request::new(String::new())).await.unwrap();
 /// response.into_body().collect().await.unwrap();
 ///
 /// let measured = latency.handle().snapshot().merged();
@@ -68,14 +74,17 @@ impl LatencyLayer {
     /// or `http`, a status that is not registered counts as the x00 of its
     /// class, and requests without a route share one label, so that clients
     /// cannot make up series. What comes after `max` goes into one overflow
-    /// series. A series takes about 1 KiB, and 5 KiB for each thread that serves
-    /// it, up to 8.
+    /// series. A series takes about 1 KiB, 5 KiB for each thread that serves it,
+    /// up to 16, and up to 1 KiB for each 5 seconds of the last 5 minutes in
+    /// which it was busy.
     pub fn with_max_series(max: usize) -> Self {
         let settings = Settings {
             clock: Clock::system(),
             classify: Arc::new(ServerErrors),
             slow_after: None,
+            slow_log: SlowLog::default(),
             server_timing: false,
+            observe: None,
             records: Arc::new(Records::new(max)),
         };
         Self { settings: Arc::new(settings) }
@@ -97,6 +106,30 @@ impl LatencyLayer {
         self.with(|settings| settings.slow_after = Some(threshold))
     }
 
+    /// Logs requests that took longer than `threshold`: a `tracing` event at the
+    /// level WARN and target `tower_edge::slow`, with labels, times, outcome and
+    /// the steps of the request's [`Trace`](tower_edge_core::Trace).
+    ///
+    /// At most ten a second; each says how many were left out before it.
+    /// Long-lived responses are never slow. While it is on, each request has a
+    /// trace, which takes one allocation.
+    pub fn log_slower_than(self, threshold: Duration) -> Self {
+        self.with(|settings| settings.slow_log.after = Some(threshold))
+    }
+
+    /// As [`log_slower_than`](Self::log_slower_than), for requests that took more
+    /// than so many times the p99 of their series: the same method, scheme, status
+    /// and route. It is taken every 5 seconds, of at least 100 requests.
+    pub fn log_slower_than_p99(self, times: NonZeroU32) -> Self {
+        self.with(|settings| settings.slow_log.times_p99 = Some(times))
+    }
+
+    /// Tells `observe` once when requests have more labels than there may be
+    /// series: [`Event::SeriesLimitReached`].
+    pub fn observe(self, observe: impl Observe + 'static) -> Self {
+        self.with(|settings| settings.observe = Some(Arc::new(observe)))
+    }
+
     /// Tells clients where the time went, in a `Server-Timing` field:
     /// `cache;desc="hit";dur=0.02, total;dur=12.6`, in milliseconds and up to
     /// the head of the response.
@@ -113,9 +146,10 @@ impl LatencyLayer {
         self.with(|settings| settings.server_timing = on)
     }
 
-    /// Reads what was measured, also after the layer was moved into a service.
+    /// Reads what was measured, also after the layer was moved into a service; by
+    /// the clock that is set by now.
     pub fn handle(&self) -> LatencyHandle {
-        LatencyHandle::new(self.settings.records.clone())
+        LatencyHandle::new(self.settings.records.clone(), self.settings.clock)
     }
 
     fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
@@ -139,8 +173,23 @@ pub(crate) struct Settings {
     pub(crate) clock: Clock,
     pub(crate) classify: Arc<dyn Classify>,
     pub(crate) slow_after: Option<Duration>,
+    pub(crate) slow_log: SlowLog,
     pub(crate) server_timing: bool,
+    pub(crate) observe: Option<Arc<dyn Observe>>,
     pub(crate) records: Arc<Records>,
+}
+
+impl Settings {
+    /// Whether a request needs a trace.
+    pub(crate) fn traces(&self) -> bool {
+        self.server_timing || self.slow_log.is_on()
+    }
+
+    pub(crate) fn tell(&self, event: &Event<'_>) {
+        if let Some(observe) = &self.observe {
+            observe.event(event);
+        }
+    }
 }
 
 impl fmt::Debug for Settings {
@@ -148,6 +197,7 @@ impl fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("clock", &self.clock)
             .field("slow_after", &self.slow_after)
+            .field("slow_log", &self.slow_log)
             .field("server_timing", &self.server_timing)
             .finish_non_exhaustive()
     }

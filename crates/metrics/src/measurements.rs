@@ -1,6 +1,7 @@
-use tower_edge_core::Outcome;
+use tower_edge_core::{Outcome, Reason};
 
 use crate::Distribution;
+use crate::detail::CacheUse;
 
 /// What was measured of the requests of one series, or of several.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +15,13 @@ pub struct Measurements {
     pub total: Distribution,
     /// How the requests ended.
     pub outcomes: Outcomes,
+    /// Those that one of our layers refused, among [`Outcomes::ignored`].
+    pub refusals: Refusals,
+    /// What the nearest cache did, as it says in `Cache-Status`.
+    pub cache: CacheUses,
+    /// The bytes of the request bodies, as they were announced; bodies of unknown
+    /// length are not in it.
+    pub request_bytes: u64,
     /// The bytes of the response bodies that were read.
     pub response_bytes: u64,
 }
@@ -29,7 +37,34 @@ impl Measurements {
         self.first_byte.merge(&other.first_byte);
         self.total.merge(&other.total);
         self.outcomes.merge(&other.outcomes);
+        self.refusals.merge(&other.refusals);
+        self.cache.merge(&other.cache);
+        self.request_bytes += other.request_bytes;
         self.response_bytes += other.response_bytes;
+    }
+
+    /// What was measured after `earlier`, of the same series.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        Self {
+            first_byte: self.first_byte.since(&earlier.first_byte),
+            total: self.total.since(&earlier.total),
+            outcomes: Outcomes::from_counts(less(
+                self.outcomes.counts(),
+                earlier.outcomes.counts(),
+            )),
+            refusals: Refusals::from_counts(less(
+                self.refusals.counts(),
+                earlier.refusals.counts(),
+            )),
+            cache: CacheUses::from_counts(less(self.cache.counts(), earlier.cache.counts())),
+            request_bytes: self.request_bytes.saturating_sub(earlier.request_bytes),
+            response_bytes: self.response_bytes.saturating_sub(earlier.response_bytes),
+        }
+    }
+
+    /// The bytes that it owns beside itself, nearly.
+    pub(crate) fn memory(&self) -> usize {
+        self.first_byte.memory() + self.total.memory()
     }
 
     /// Makes a whole of what was read between the steps of writers.
@@ -75,11 +110,108 @@ impl Outcomes {
         }
     }
 
-    fn merge(&mut self, other: &Self) {
-        self.success += other.success;
-        self.failure += other.failure;
-        self.slow += other.slow;
-        self.abandoned += other.abandoned;
-        self.ignored += other.ignored;
+    fn counts(self) -> [u64; Self::KINDS] {
+        [self.success, self.failure, self.slow, self.abandoned, self.ignored]
     }
+
+    fn merge(&mut self, other: &Self) {
+        *self = Self::from_counts(sums(self.counts(), other.counts()));
+    }
+}
+
+/// Counts refusals by their [`Reason`]: each is one layer's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusals {
+    /// [`Reason::RateLimited`].
+    pub rate_limited: u64,
+    /// [`Reason::Overloaded`].
+    pub overloaded: u64,
+    /// [`Reason::CircuitOpen`].
+    pub circuit_open: u64,
+    /// [`Reason::DeadlineExceeded`].
+    pub deadline_exceeded: u64,
+    /// Others.
+    pub other: u64,
+}
+
+impl Refusals {
+    pub(crate) const KINDS: usize = 5;
+
+    pub(crate) fn from_counts(counts: [u64; Self::KINDS]) -> Self {
+        let [rate_limited, overloaded, circuit_open, deadline_exceeded, other] = counts;
+        Self { rate_limited, overloaded, circuit_open, deadline_exceeded, other }
+    }
+
+    /// The place of a reason among the counts.
+    pub(crate) fn kind(reason: Reason) -> usize {
+        match reason {
+            Reason::RateLimited => 0,
+            Reason::Overloaded => 1,
+            Reason::CircuitOpen => 2,
+            Reason::DeadlineExceeded => 3,
+            _ => 4,
+        }
+    }
+
+    fn counts(self) -> [u64; Self::KINDS] {
+        let Self { rate_limited, overloaded, circuit_open, deadline_exceeded, other } = self;
+        [rate_limited, overloaded, circuit_open, deadline_exceeded, other]
+    }
+
+    fn merge(&mut self, other: &Self) {
+        *self = Self::from_counts(sums(self.counts(), other.counts()));
+    }
+}
+
+/// Counts responses by what the nearest cache did; those of no cache are in none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CacheUses {
+    /// Answered with what was stored and fresh.
+    pub hit: u64,
+    /// Answered with what was stored and no longer fresh.
+    pub stale: u64,
+    /// Asked for again, because what was stored was no longer fresh.
+    pub revalidated: u64,
+    /// Asked for, because nothing was stored that fitted.
+    pub miss: u64,
+    /// Passed by: no cache may answer this.
+    pub bypass: u64,
+}
+
+impl CacheUses {
+    pub(crate) const KINDS: usize = 5;
+
+    pub(crate) fn from_counts(counts: [u64; Self::KINDS]) -> Self {
+        let [hit, stale, revalidated, miss, bypass] = counts;
+        Self { hit, stale, revalidated, miss, bypass }
+    }
+
+    /// The place of a use among the counts.
+    pub(crate) fn kind(found: CacheUse) -> usize {
+        match found {
+            CacheUse::Hit => 0,
+            CacheUse::Stale => 1,
+            CacheUse::Revalidated => 2,
+            CacheUse::Miss => 3,
+            CacheUse::Bypass => 4,
+        }
+    }
+
+    fn counts(self) -> [u64; Self::KINDS] {
+        [self.hit, self.stale, self.revalidated, self.miss, self.bypass]
+    }
+
+    fn merge(&mut self, other: &Self) {
+        *self = Self::from_counts(sums(self.counts(), other.counts()));
+    }
+}
+
+fn sums<const N: usize>(one: [u64; N], other: [u64; N]) -> [u64; N] {
+    std::array::from_fn(|i| one[i] + other[i])
+}
+
+fn less<const N: usize>(all: [u64; N], earlier: [u64; N]) -> [u64; N] {
+    std::array::from_fn(|i| all[i].saturating_sub(earlier[i]))
 }

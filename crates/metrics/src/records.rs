@@ -1,11 +1,14 @@
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::labels::{Labels, Protocol};
-use crate::meter::ActiveRequests;
+use crate::meter::{ActiveRequests, StageMeter};
+use crate::named::Named;
 use crate::series::Series;
 use crate::stripes::Stripes;
+use crate::{Distribution, Histogram};
 
 /// All series, and the requests in flight.
 ///
@@ -20,10 +23,14 @@ pub(crate) struct Records {
     taken: AtomicUsize,
     inserting: Mutex<()>,
     overflow: Series,
+    overflown: AtomicBool,
+    /// When the first request came.
+    start: OnceLock<Instant>,
     /// A request may end on another thread than it began, whose number then goes
     /// below zero: only the sum means something.
     in_flight: Stripes<AtomicU64>,
     active_requests: ActiveRequests,
+    stages: Named<(Histogram, StageMeter)>,
 }
 
 /// The place of a series among the [`Records`].
@@ -39,8 +46,11 @@ impl Records {
             taken: AtomicUsize::new(0),
             inserting: Mutex::new(()),
             overflow: Series::new(None),
+            overflown: AtomicBool::new(false),
+            start: OnceLock::new(),
             in_flight: Stripes::new(),
             active_requests: ActiveRequests::default(),
+            stages: Named::default(),
         }
     }
 
@@ -70,14 +80,51 @@ impl Records {
         places.chain([&self.overflow])
     }
 
-    pub(crate) fn begin(&self, protocol: Protocol) {
+    /// Takes a request into flight; whether the facade counted it as well, which
+    /// has to be told to [`end`](Self::end).
+    pub(crate) fn begin(&self, protocol: Protocol) -> bool {
         self.in_flight.write(|count, access| access.add(count, 1));
-        self.active_requests.gauge(protocol).increment(1);
+        let gauge = self.active_requests.gauge(protocol);
+        gauge.inspect(|gauge| gauge.increment(1)).is_some()
     }
 
-    pub(crate) fn end(&self, protocol: Protocol) {
+    pub(crate) fn end(&self, protocol: Protocol, counted: bool) {
         self.in_flight.write(|count, access| access.add(count, u64::MAX));
-        self.active_requests.gauge(protocol).decrement(1);
+        if counted && let Some(gauge) = self.active_requests.gauge(protocol) {
+            gauge.decrement(1);
+        }
+    }
+
+    /// The time since the first request.
+    pub(crate) fn since_start(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(*self.start.get_or_init(|| now))
+    }
+
+    /// Whether this is the first request for which there was no room.
+    pub(crate) fn overflows_first(&self, id: SeriesId) -> bool {
+        id.0 == OVERFLOW.0 && !self.overflown.swap(true, Relaxed)
+    }
+
+    pub(crate) fn max_series(&self) -> usize {
+        self.max_series
+    }
+
+    /// Measures a stage of a request.
+    pub(crate) fn stage(&self, name: &'static str, elapsed: Duration) {
+        let (name, (histogram, meter)) = self.stages.get(name);
+        histogram.record(elapsed);
+        meter.record(name, elapsed);
+    }
+
+    /// The stages that were measured.
+    pub(crate) fn stages(&self) -> Vec<(&'static str, Distribution)> {
+        let all = self.stages.iter().map(|(name, (histogram, _))| (name, histogram.snapshot()));
+        all.filter(|(_, stage)| stage.count() > 0).collect()
+    }
+
+    pub(crate) fn reset(&self) {
+        self.all().for_each(Series::reset);
+        self.stages.iter().for_each(|(_, (histogram, _))| histogram.reset());
     }
 
     pub(crate) fn in_flight(&self) -> u64 {
@@ -90,7 +137,9 @@ impl Records {
     /// The bytes they take by now.
     pub(crate) fn memory(&self) -> usize {
         let places = size_of_val(&*self.places);
-        self.all().map(Series::memory).sum::<usize>() + places + self.in_flight.memory(|_| 0)
+        let stages = self.stages.iter().map(|(_, (histogram, _))| histogram.memory());
+        let all = self.all().map(Series::memory).chain(stages);
+        all.sum::<usize>() + places + self.in_flight.memory(|_| 0)
     }
 
     fn is_full(&self) -> bool {
@@ -113,8 +162,9 @@ const OVERFLOW: SeriesId = SeriesId(usize::MAX);
 /// No part of the labels is a client's choice, so that a plain multiplicative
 /// hash does, a fifth of the cost of the standard library's.
 fn hash(labels: &Labels) -> usize {
-    let status = labels.status.map_or(0, |status| status.as_u16());
-    let mut hash = mix(u64::from(status), labels.protocol.index() as u64);
+    let status = labels.status.map_or(0, |status| u64::from(status.as_u16()));
+    let protocol = 2 * labels.protocol.index() as u64 + u64::from(labels.long_lived);
+    let mut hash = mix(status, protocol);
     if let Some(route) = &labels.route {
         let (words, rest) = route.as_str().as_bytes().as_chunks();
         hash = words.iter().fold(hash, |hash, word| mix(hash, u64::from_le_bytes(*word)));
@@ -147,6 +197,7 @@ mod tests {
             protocol: Protocol::of(&RequestHead::new(&request)),
             status: Some(StatusCode::OK),
             route: Some(Route::from(Arc::from(route.to_string()))),
+            long_lived: false,
         }
     }
 

@@ -9,13 +9,24 @@ use tower_edge_core::{Step, Trace};
 ///
 /// `None` if a name or a note could not stand in a field.
 pub(crate) fn value(trace: &Trace, total: Duration) -> Option<HeaderValue> {
-    let mut text = String::with_capacity(32 * (trace.steps().len() + 1));
-    for step in trace.steps() {
-        write(&mut text, step);
+    let mut text = steps(trace);
+    if !text.is_empty() {
         text.push_str(", ");
     }
     write(&mut text, &Step::new("total", total));
     HeaderValue::try_from(text).ok()
+}
+
+/// The steps alone, in the same form.
+pub(crate) fn steps(trace: &Trace) -> String {
+    let mut text = String::with_capacity(32 * (trace.steps().len() + 1));
+    for step in trace.steps() {
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        write(&mut text, step);
+    }
+    text
 }
 
 fn write(text: &mut String, step: &Step) {

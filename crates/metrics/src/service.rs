@@ -3,7 +3,6 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use http_body::Body;
-use tower_edge_core::RequestHead;
 use tower_service::Service;
 
 use crate::call::Call;
@@ -26,6 +25,7 @@ impl<S> LatencyService<S> {
 impl<S, ReqB, ResB> Service<Request<ReqB>> for LatencyService<S>
 where
     S: Service<Request<ReqB>, Response = Response<ResB>>,
+    ReqB: Body,
     ResB: Body,
 {
     type Response = Response<LatencyBody<ResB>>;
@@ -37,7 +37,7 @@ where
     }
 
     fn call(&mut self, request: Request<ReqB>) -> Self::Future {
-        let mut call = Call::begin(self.settings.clone(), &RequestHead::new(&request));
+        let mut call = Call::begin(self.settings.clone(), &request);
         let inner = call.scope_call(|| self.inner.call(request));
         ResponseFuture::new(inner, call)
     }

@@ -12,8 +12,8 @@ use metrics::{Counter, Gauge, Key, KeyName, Metadata, Recorder, SharedString, Un
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt};
-use tower_edge_core::{Clock, Route};
-use tower_edge_metrics::{LatencyLayer, LatencyService};
+use tower_edge_core::{Clock, Event, Observe, Reason, Refusal, Route};
+use tower_edge_metrics::{EventCounters, LatencyLayer, LatencyService};
 use tower_edge_testkit::{Answer, MockBody, MockBodyError, Received, Upstream, UpstreamError};
 
 #[tokio::test(start_paused = true)]
@@ -46,30 +46,52 @@ async fn labels_and_values_are_those_of_the_conventions() {
     let size = |labels: &str, bytes: f64| {
         (format!("http.server.response.body.size {common}{labels}"), vec![bytes])
     };
-    let (ok, broken, failed, left) = (
+    let (ok, refused, broken, failed, left) = (
         " http.response.status_code=200 http.route=/{id}",
+        " http.response.status_code=503 error.type=overloaded",
         " http.response.status_code=200 error.type=_OTHER",
         " http.response.status_code=500 error.type=500",
         " http.response.status_code=200 error.type=abandoned",
     );
     let expected = [
         (format!("http.server.active_requests {common}"), vec![0.0]),
+        (format!("tower_edge.long_lived.duration {common}{ok}"), vec![0.0]),
+        (format!("tower_edge.long_lived.duration {common}{broken}"), vec![0.0]),
+        ("tower_edge.stage.duration stage=query".to_owned(), vec![0.02]),
+        ("tower_edge.refusals reason=overloaded".to_owned(), vec![1.0]),
+        ("tower_edge.cache.lookups found=hit".to_owned(), vec![1.0]),
+        ("tower_edge.cache.lookups found=miss".to_owned(), vec![2.0]),
+        ("tower_edge.cache.stores".to_owned(), vec![1.0]),
+        ("tower_edge.cache.stored.size".to_owned(), vec![700.0]),
+        ("tower_edge.cache.not_stored why=too large".to_owned(), vec![1.0]),
+        ("tower_edge.cache.invalidations".to_owned(), vec![1.0]),
+        ("tower_edge.series.overflows".to_owned(), vec![1.0]),
+        duration(refused, 0.0),
+        size(refused, 0.0),
         duration(" error.type=_OTHER", 0.0),
         duration(" error.type=abandoned", 0.02),
         duration(broken, 0.0),
         duration(left, 0.02),
         duration(ok, 0.0),
         duration(failed, 0.0),
-        size(broken, 2.0),
+        (size(broken, 0.0).0, vec![2.0, 2.0]),
         size(left, 2.0),
-        size(ok, 3.0),
+        (size(ok, 0.0).0, vec![3.0, 2.0]),
         size(failed, 0.0),
     ];
     let expected: BTreeMap<_, _> = expected.into_iter().collect();
+    let mut sizes = 0;
     for (key, values) in &seen {
-        assert_eq!(expected.get(key), Some(values), "{key}");
+        // Only one of the requests said how long it is.
+        if key.starts_with("http.server.request.body.size") {
+            sizes += 1;
+            let known = key.ends_with(&ok[1..]);
+            assert_eq!(values, if known { &[4.0][..] } else { &[] }, "{key}");
+        } else {
+            assert_eq!(expected.get(key), Some(values), "{key}");
+        }
     }
-    assert_eq!(seen.len(), expected.len());
+    assert_eq!(seen.len() - sizes, expected.len());
 }
 
 #[tokio::test(start_paused = true)]
@@ -82,7 +104,7 @@ async fn handles_are_registered_once() {
         finish(service.clone().oneshot(get("/ok"))).await;
         if i == 0 {
             registered = recorder.0.load(Ordering::Relaxed);
-            assert_eq!(registered, 3);
+            assert_eq!(registered, 4);
         }
     }
     assert_eq!(recorder.0.load(Ordering::Relaxed), registered);
@@ -101,16 +123,20 @@ async fn ten_thousand_routes_stay_at_the_limit() {
     let seen = values(&recorder.snapshotter());
     let overflow = &seen["http.server.request.duration otel.metric.overflow=true"];
     assert_eq!(overflow.len(), 9_980);
-    assert_eq!(seen.len(), 1 + 2 * 21);
+    assert_eq!(seen.len(), 1 + 3 * 21);
 }
 
 /// One request of each kind that has labels of its own.
 async fn serve_all_kinds() {
     let service = service();
-    let mut routed = get("/ok");
-    routed.extensions_mut().insert(Route::from_static("/{id}"));
-    finish(service.clone().oneshot(routed)).await;
-    for path in ["/500", "/broken", "/error"] {
+    for path in ["/ok", "/events"] {
+        let body = MockBody::new().data("1234");
+        let body = if path == "/ok" { body.sized() } else { body };
+        let mut routed = Request::get(path).body(body).unwrap();
+        routed.extensions_mut().insert(Route::from_static("/{id}"));
+        finish(service.clone().oneshot(routed)).await;
+    }
+    for path in ["/500", "/broken", "/broken-events", "/error", "/refused"] {
         finish(service.clone().oneshot(get(path))).await;
     }
     for path in ["/never", "/stalls"] {
@@ -119,6 +145,45 @@ async fn serve_all_kinds() {
         assert!(call.as_mut().poll(&mut context).is_pending());
         advance(Duration::from_millis(20)).await;
     }
+    let clock = Clock::anchored(SystemTime::UNIX_EPOCH);
+    let stage = LatencyLayer::new().clock(clock).handle().stage("query");
+    advance(Duration::from_millis(20)).await;
+    drop(stage);
+    let (counters, refusal) = (EventCounters::new(), Refusal::new(Reason::Overloaded));
+    for event in [
+        Event::Refused { refusal: &refusal, key: None },
+        Event::CacheLookup { found: "miss" },
+        Event::CacheLookup { found: "hit" },
+        Event::CacheLookup { found: "miss" },
+        Event::CacheStored { bytes: 700 },
+        Event::CacheNotStored { why: "too large" },
+        Event::CacheInvalidated,
+        Event::SeriesLimitReached { limit: 3 },
+    ] {
+        counters.event(&event);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recorder_that_comes_late_gets_all_that_comes_after_it() {
+    let service = service();
+    let counters = EventCounters::new();
+    let mut held = Box::pin(finish(service.clone().oneshot(get("/never"))));
+    assert!(held.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    finish(service.clone().oneshot(get("/ok"))).await;
+    counters.event(&Event::CacheInvalidated);
+    let recorder = DebuggingRecorder::new();
+    let _installed = metrics::set_default_local_recorder(&recorder);
+    finish(service.clone().oneshot(get("/ok"))).await;
+    counters.event(&Event::CacheInvalidated);
+    drop(held);
+    let seen = values(&recorder.snapshotter());
+    let labels = "http.request.method=GET url.scheme=http";
+    let ok = format!("http.server.request.duration {labels} http.response.status_code=200");
+    assert_eq!(seen[&ok], [0.0]);
+    assert_eq!(seen["tower_edge.cache.invalidations"], [1.0]);
+    // What began before is not taken from the gauge when it ends.
+    assert_eq!(seen[&format!("http.server.active_requests {labels}")], [0.0]);
 }
 
 fn service() -> LatencyService<Upstream> {
@@ -130,6 +195,19 @@ fn upstream() -> Upstream {
         "/500" => {
             let mut response = Response::new(MockBody::new());
             *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+            response.into()
+        }
+        "/refused" => {
+            let mut response = Response::new(MockBody::new());
+            *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+            response.extensions_mut().insert(Refusal::new(Reason::Overloaded));
+            response.into()
+        }
+        path @ ("/events" | "/broken-events") => {
+            let body = MockBody::new().data("ab");
+            let mut response = Response::new(if path == "/events" { body } else { body.fail() });
+            let media_type = "text/event-stream".parse().expect("a value");
+            response.headers_mut().insert("content-type", media_type);
             response.into()
         }
         "/broken" => Answer::ok(MockBody::new().data("ab").fail()),
@@ -193,7 +271,10 @@ fn table() -> BTreeMap<String, Row> {
         let row = Row {
             kind: kind.to_owned(),
             unit: unit.to_owned(),
-            labels: labels.map(|label| label.trim_matches('`').to_owned()).collect(),
+            labels: labels
+                .filter(|label| *label != "none")
+                .map(|label| label.trim_matches('`').to_owned())
+                .collect(),
         };
         (name.trim_end_matches('`').to_owned(), row)
     })

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
@@ -12,10 +13,11 @@ use tokio::time::advance;
 use tower::{Layer, Service, ServiceExt};
 use tower_edge_core::{Classify, Verdict};
 use tower_edge_core::{
-    Clock, Outcome, Reason, Refusal, RequestHead, ResponseHead, Route, RouteLayer, Step, Trace,
+    Clock, Event, Outcome, Reason, Refusal, RequestHead, ResponseHead, Route, RouteLayer, Step,
+    Trace,
 };
 use tower_edge_metrics::{
-    LatencyHandle, LatencyLayer, LatencyService, Measurements, SeriesSnapshot,
+    Interval, LatencyHandle, LatencyLayer, LatencyService, Measurements, SeriesSnapshot,
 };
 use tower_edge_testkit::contract::{self, Subject};
 use tower_edge_testkit::{Answer, Gate, MockBody, Received, Upstream, UpstreamError};
@@ -387,6 +389,151 @@ async fn a_route_that_a_router_noted_inside_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_measured_lately_is_told_apart_from_all() {
+    let (service, handle) = measured(LatencyLayer::new(), |_, _| Answer::ok(MockBody::new()));
+    let counts = || {
+        [Interval::TenSeconds, Interval::Minute, Interval::FiveMinutes]
+            .map(|interval| handle.recent(interval).merged().count())
+    };
+    for _ in 0..3 {
+        drop(service.clone().oneshot(get("/")).await.unwrap());
+        advance(Duration::from_secs(30)).await;
+    }
+    drop(service.clone().oneshot(get("/")).await.unwrap());
+    assert_eq!(counts(), [1, 3, 4]);
+    assert_eq!(handle.recent(Interval::Minute).merged().outcomes.success, 3);
+    // Nothing has to come for time to pass.
+    advance(Duration::from_secs(220)).await;
+    assert_eq!(counts(), [0, 0, 3]);
+    assert_eq!(handle.snapshot().merged().count(), 4);
+    handle.reset();
+    assert_eq!(counts(), [0, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_bytes_are_those_that_were_announced() {
+    let (service, handle) = measured(LatencyLayer::new(), |_, _| Answer::ok(MockBody::new()));
+    for (body, bytes) in [
+        (MockBody::new().data("abc").sized(), 3),
+        (MockBody::new().sized(), 0),
+        (MockBody::new().data("abc"), 0),
+    ] {
+        handle.reset();
+        drop(service.clone().oneshot(Request::new(body)).await.unwrap());
+        assert_eq!(handle.snapshot().merged().request_bytes, bytes);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_events_does_not_poison_the_totals() {
+    let layer = LatencyLayer::new().log_slower_than(MS_20);
+    let (service, handle) = measured(layer, |_, head| match head.uri().path() {
+        "/events" => {
+            let mut response = Response::new(MockBody::new().data("a").never());
+            let media_type = "text/event-stream".parse().unwrap();
+            response.headers_mut().insert("content-type", media_type);
+            response.into()
+        }
+        "/upgrade" => status(101).into(),
+        _ => Answer::ok(MockBody::new()),
+    });
+    let response = service.clone().oneshot(get("/events")).await.unwrap();
+    let mut read = Box::pin(Received::from(response.into_body()));
+    assert!(poll(read.as_mut()).is_pending());
+    advance(Duration::from_secs(3_000)).await;
+    drop(read);
+    for path in ["/", "/upgrade"] {
+        drop(service.clone().oneshot(get(path)).await.unwrap());
+    }
+    let snapshot = handle.snapshot();
+    assert_eq!((snapshot.merged().count(), snapshot.merged().total.max()), (1, Some(US)));
+    let long_lived = snapshot.merged_where(SeriesSnapshot::is_long_lived);
+    assert_eq!((long_lived.count(), long_lived.outcomes.abandoned), (2, 1));
+    assert_eq!(long_lived.total.max(), Some(Duration::from_secs(3_000)));
+    assert_eq!(handle.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_and_what_the_cache_did_are_told_apart() {
+    let (service, handle) = measured(LatencyLayer::new(), |_, head| {
+        let mut response = Response::new(MockBody::new());
+        let refused = |reason| Refusal::new(reason);
+        let extensions = response.extensions_mut();
+        match head.uri().path() {
+            "/limit" => _ = extensions.insert(refused(Reason::RateLimited)),
+            "/admission" => _ = extensions.insert(refused(Reason::Overloaded)),
+            "/breaker" => _ = extensions.insert(refused(Reason::CircuitOpen)),
+            "/late" => _ = extensions.insert(refused(Reason::DeadlineExceeded)),
+            path => {
+                let member = format!("cache; {}", &path[1..]).parse().unwrap();
+                response.headers_mut().insert("cache-status", member);
+            }
+        }
+        response.into()
+    });
+    let paths = ["/limit", "/limit", "/admission", "/breaker", "/late"];
+    for path in paths.into_iter().chain(["/hit", "/hit", "/fwd=miss", "/fwd=stale", "/none"]) {
+        drop(service.clone().oneshot(get(path)).await.unwrap());
+    }
+    let all = handle.snapshot().merged();
+    let refused = all.refusals;
+    assert_eq!((refused.rate_limited, refused.overloaded), (2, 1));
+    assert_eq!((refused.circuit_open, refused.deadline_exceeded, refused.other), (1, 1, 0));
+    assert_eq!(all.outcomes.ignored, 5);
+    let cache = all.cache;
+    assert_eq!((cache.hit, cache.stale, cache.revalidated), (2, 0, 1));
+    assert_eq!((cache.miss, cache.bypass), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stages_are_measured_and_stand_in_the_trace() {
+    let layer = LatencyLayer::new().server_timing(true);
+    let layer = layer.clock(Clock::anchored(SystemTime::UNIX_EPOCH));
+    let (handle, stages) = (layer.handle(), layer.handle());
+    let mut service = layer.layer(tower::service_fn(move |_: Request<MockBody>| {
+        let stages = stages.clone();
+        async move {
+            stages.time("db_query", advance(MS_20)).await;
+            let render = stages.stage("render");
+            advance(MS_30).await;
+            drop(render);
+            Ok::<_, UpstreamError>(Response::new(MockBody::new()))
+        }
+    }));
+    let response = called(&mut service, "/").await.await.unwrap();
+    assert_eq!(response.headers()["server-timing"], "db_query;dur=20, render;dur=30, total;dur=50");
+    // One that is dropped is measured up to then.
+    let mut left = Box::pin(handle.time("db_query", std::future::pending::<()>()));
+    assert!(poll(left.as_mut()).is_pending());
+    advance(MS_30).await;
+    drop(left);
+    let snapshot = handle.snapshot();
+    let stage = |name| snapshot.stage(name).map(|stage| (stage.count(), stage.max()));
+    assert_eq!(stage("db_query"), Some((2, Some(MS_30))));
+    assert_eq!(stage("render"), Some((1, Some(MS_30))));
+    assert_eq!((stage("other"), snapshot.stages().len()), (None, 2));
+    handle.reset();
+    assert!(handle.snapshot().stages().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_of_series_is_told_once() {
+    let told = Arc::new(AtomicUsize::new(0));
+    let seen = told.clone();
+    let layer = LatencyLayer::with_max_series(1).observe(move |event: &Event<'_>| {
+        assert!(matches!(event, Event::SeriesLimitReached { limit: 1 }));
+        seen.fetch_add(1, Ordering::Relaxed);
+    });
+    let (service, _) = measured(layer, |number, _| status(200 + number as u16 % 4).into());
+    for (requests, expected) in [(1, 0), (20, 1)] {
+        for _ in 0..requests {
+            drop(service.clone().oneshot(get("/")).await.unwrap());
+        }
+        assert_eq!(told.load(Ordering::Relaxed), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_setting_changes_nothing_about_the_records() {
     let layer = LatencyLayer::new();
     let handle = layer.handle();
@@ -435,5 +582,7 @@ fn counted(series: &SeriesSnapshot) -> u64 {
     series.measurements().count()
 }
 
+/// The least that is measured.
+const US: Duration = Duration::from_micros(1);
 const MS_20: Duration = Duration::from_millis(20);
 const MS_30: Duration = Duration::from_millis(30);
