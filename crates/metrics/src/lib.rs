@@ -17,11 +17,15 @@
 //! | `tower_edge.cache.not_stored` | counter | count | `why` |
 //! | `tower_edge.cache.invalidations` | counter | count | none |
 //! | `tower_edge.series.overflows` | counter | count | none |
+//! | `process.cpu.time` | gauge | seconds | none |
+//! | `process.memory.usage` | gauge | bytes | none |
+//! | `process.open_file_descriptors` | gauge | count | none |
 //!
 //! Names and labels of `http.*` are those of OpenTelemetry's semantic conventions
 //! for HTTP. All go to whatever recorder of the `metrics` facade is installed:
 //! those of requests from [`LatencyLayer`], the counters from [`EventCounters`],
-//! which layers tell their events. Handles are registered once, with the first
+//! which layers tell their events, the gauges from [`record_process`].
+//! [`PrometheusRecorder`] is a recorder for Prometheus to scrape. Handles are registered once, with the first
 //! request after a recorder was installed, and kept. Without a recorder they cost
 //! a branch each.
 //!
@@ -63,6 +67,8 @@ mod meter;
 #[cfg(test)]
 mod model;
 mod named;
+mod process;
+mod prometheus;
 mod records;
 mod scale;
 mod series;
@@ -82,5 +88,7 @@ pub use histogram::Histogram;
 pub use intervals::Interval;
 pub use layer::LatencyLayer;
 pub use measurements::{CacheUses, Measurements, Outcomes, Refusals};
+pub use process::record_process;
+pub use prometheus::{InstallError, PrometheusHandle, PrometheusRecorder};
 pub use service::LatencyService;
 pub use stage::Stage;

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
@@ -13,7 +15,9 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt};
 use tower_edge_core::{Clock, Event, Observe, Reason, Refusal, Route};
-use tower_edge_metrics::{EventCounters, LatencyLayer, LatencyService};
+use tower_edge_metrics::{
+    EventCounters, LatencyLayer, LatencyService, PrometheusRecorder, record_process,
+};
 use tower_edge_testkit::{Answer, MockBody, MockBodyError, Received, Upstream, UpstreamError};
 
 #[tokio::test(start_paused = true)]
@@ -21,6 +25,7 @@ async fn every_row_of_the_table_is_recorded_as_it_says() {
     let recorder = DebuggingRecorder::new();
     let _installed = metrics::set_default_local_recorder(&recorder);
     serve_all_kinds().await;
+    record_process();
     let mut seen: BTreeMap<_, Row> = BTreeMap::new();
     for (key, unit, description, _) in recorder.snapshotter().snapshot().into_vec() {
         let (kind, key) = key.into_parts();
@@ -31,6 +36,50 @@ async fn every_row_of_the_table_is_recorded_as_it_says() {
         row.labels.extend(key.labels().map(|label| label.key().to_owned()));
     }
     assert_eq!(seen, table());
+}
+
+#[tokio::test(start_paused = true)]
+async fn promtool_accepts_a_scrape_with_every_row_of_the_table() {
+    let recorder = PrometheusRecorder::new();
+    let _installed = metrics::set_default_local_recorder(&recorder);
+    serve_all_kinds().await;
+    let scrape = recorder.handle().render();
+    for (name, row) in table() {
+        let unit = if row.unit == "count" { String::new() } else { format!("_{}", row.unit) };
+        let suffix = if row.kind == "counter" { "_total" } else { "" };
+        let line = format!("# TYPE {}{unit}{suffix} {}\n", name.replace('.', "_"), row.kind);
+        assert!(scrape.contains(&line), "{line} is not in\n{scrape}");
+    }
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is installed: Debian's package prometheus has it");
+    promtool.stdin.take().unwrap().write_all(scrape.as_bytes()).unwrap();
+    let checked = promtool.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success() && said.is_empty(), "{said}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scrape_does_not_grow_with_requests_or_random_paths() {
+    let recorder = PrometheusRecorder::new();
+    let _installed = metrics::set_default_local_recorder(&recorder);
+    let service = service();
+    let mut length = 0;
+    for i in 0..10_000 {
+        finish(service.clone().oneshot(get(&format!("/path{i}")))).await;
+        if i == 0 {
+            length = recorder.handle().render().lines().count();
+        }
+    }
+    let scrape = recorder.handle().render();
+    assert_eq!(scrape.lines().count(), length);
+    let count = "http_server_request_duration_seconds_count{http_request_method=\"GET\",\
+                 http_response_status_code=\"200\",url_scheme=\"http\"} 10000\n";
+    assert!(scrape.contains(count), "{scrape}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,111 @@
+//! The text format of Prometheus, version 0.0.4.
+
+use std::fmt::Write;
+
+use metrics::{Key, Unit};
+
+/// A name that Prometheus takes, with the unit that OpenTelemetry's rules add.
+pub(super) fn name(name: &str, unit: Option<Unit>, is_counter: bool) -> String {
+    let mut name = identifier(name, |c| c == ':');
+    let unit = match unit {
+        Some(Unit::Seconds) => "_seconds",
+        Some(Unit::Bytes) => "_bytes",
+        _ => "",
+    };
+    for suffix in [unit, if is_counter { "_total" } else { "" }] {
+        if !name.ends_with(suffix) {
+            name.push_str(suffix);
+        }
+    }
+    name
+}
+
+/// The labels of a key as they stand between braces.
+pub(super) fn labels(key: &Key) -> String {
+    let mut labels: Vec<_> =
+        key.labels().map(|label| (identifier(label.key(), |_| false), label.value())).collect();
+    labels.sort_unstable();
+    labels.dedup_by(|one, other| one.0 == other.0);
+    let mut text = String::new();
+    for (name, value) in labels {
+        if !text.is_empty() {
+            text.push(',');
+        }
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        // Writing to a `String` cannot fail.
+        let _ = write!(text, "{name}=\"{value}\"");
+    }
+    text
+}
+
+pub(super) fn head(text: &mut String, name: &str, kind: &str, help: Option<&str>) {
+    if let Some(help) = help {
+        let help = help.replace('\\', "\\\\").replace('\n', "\\n");
+        let _ = writeln!(text, "# HELP {name} {help}");
+    }
+    let _ = writeln!(text, "# TYPE {name} {kind}");
+}
+
+pub(super) fn sample(text: &mut String, name: &str, labels: &str, value: f64) {
+    let value = number(value);
+    let _ = match labels {
+        "" => writeln!(text, "{name} {value}"),
+        labels => writeln!(text, "{name}{{{labels}}} {value}"),
+    };
+}
+
+pub(super) fn number(value: f64) -> String {
+    match value {
+        f64::INFINITY => "+Inf".to_owned(),
+        f64::NEG_INFINITY => "-Inf".to_owned(),
+        value => value.to_string(),
+    }
+}
+
+fn identifier(name: &str, is_allowed: impl Fn(char) -> bool) -> String {
+    let valid = |c: char| c.is_ascii_alphanumeric() || c == '_' || is_allowed(c);
+    let mut text: String = name.chars().map(|c| if valid(c) { c } else { '_' }).collect();
+    if text.starts_with(|c: char| c.is_ascii_digit()) || text.is_empty() {
+        text.insert(0, '_');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics::Label;
+
+    use super::*;
+
+    #[test]
+    fn names_are_identifiers_with_a_unit() {
+        for (given, unit, is_counter, expected) in [
+            ("http.server.duration", Some(Unit::Seconds), false, "http_server_duration_seconds"),
+            ("wait_seconds", Some(Unit::Seconds), false, "wait_seconds"),
+            ("sent", Some(Unit::Bytes), true, "sent_bytes_total"),
+            ("hits_total", None, true, "hits_total"),
+            ("2nd.größe", None, false, "_2nd_gr__e"),
+            ("rule:a", None, false, "rule:a"),
+            ("", None, false, "_"),
+        ] {
+            assert_eq!(name(given, unit, is_counter), expected);
+        }
+    }
+
+    #[test]
+    fn labels_are_escaped_and_each_stands_once() {
+        let with = |labels: &[(&'static str, &'static str)]| {
+            let labels: Vec<_> = labels.iter().map(|(k, v)| Label::new(*k, *v)).collect();
+            super::labels(&Key::from_parts("a", labels))
+        };
+        assert_eq!(with(&[]), "");
+        assert_eq!(with(&[("b.c", "1"), ("a", "x\"y\\z\n")]), r#"a="x\"y\\z\n",b_c="1""#);
+        assert_eq!(with(&[("a.b", "1"), ("a_b", "2")]), r#"a_b="1""#);
+    }
+
+    #[test]
+    fn infinity_has_a_sign() {
+        assert_eq!(number(f64::INFINITY), "+Inf");
+        assert_eq!(number(0.0001), "0.0001");
+    }
+}
