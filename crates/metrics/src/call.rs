@@ -25,6 +25,8 @@ use crate::slow::Slow;
 pub(crate) struct Call {
     settings: Arc<Settings>,
     start: Instant,
+    /// The same, since the first request.
+    began: Duration,
     protocol: Protocol,
     /// Whether the facade's gauge has it.
     counted: bool,
@@ -41,6 +43,7 @@ impl Call {
         let protocol = Protocol::of(&head);
         Self {
             start,
+            began: settings.records.since_start(start),
             protocol,
             counted: settings.records.begin(protocol),
             request_bytes: request.body().size_hint().exact(),
@@ -127,7 +130,7 @@ impl Call {
         let log = &self.settings.slow_log;
         if !series.is_long_lived() && log.is_slow(ended.elapsed, series.p99()) {
             let slow = Slow { labels: series.labels(), ended, first_byte, trace };
-            log.tell(&slow, self.settings.records.since_start(self.start + ended.elapsed));
+            log.tell(&slow, self.began + ended.elapsed);
         }
         series.end(self.slot(ended.elapsed), ended);
     }
@@ -166,7 +169,7 @@ impl Call {
     }
 
     fn slot(&self, elapsed: Duration) -> u64 {
-        slot(self.settings.records.since_start(self.start + elapsed))
+        slot(self.began + elapsed)
     }
 
     fn elapsed(&self) -> Duration {
