@@ -59,10 +59,11 @@ fn installation(packages: &[&str], root: bool) -> [Command; 2] {
     [apt_get(&["update", "--quiet"]), install]
 }
 
-const PROGRAMS: [Program; 3] = [
+const PROGRAMS: [Program; 4] = [
     Program { name: "nginx", package: "nginx", why: "as an origin that is not ours" },
     Program { name: "curl", package: "curl", why: "as a client that is not ours" },
     Program { name: "python3", package: "python3", why: "as an origin of HTTP/1.0" },
+    Program { name: "promtool", package: "prometheus", why: "to check what Prometheus scrapes" },
 ];
 
 /// Keeps packages from asking questions and from starting their services: the
@@ -84,7 +85,7 @@ mod tests {
             missing(&PROGRAMS, exists).iter().map(|program| program.name).collect()
         };
         assert!(names(&|_| true).is_empty());
-        assert_eq!(names(&|name| name == "nginx"), ["curl", "python3"]);
+        assert_eq!(names(&|name| name == "nginx"), ["curl", "python3", "promtool"]);
     }
 
     #[test]
