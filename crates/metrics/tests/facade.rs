@@ -181,7 +181,7 @@ async fn serve_all_kinds() {
     for path in ["/ok", "/events"] {
         let body = MockBody::new().data("1234");
         let body = if path == "/ok" { body.sized() } else { body };
-        let mut routed = Request::get(path).body(body).unwrap();
+        let mut routed = Request::get(path).body(body).expect("a request");
         routed.extensions_mut().insert(Route::from_static("/{id}"));
         finish(service.clone().oneshot(routed)).await;
     }

@@ -1,5 +1,6 @@
 //! What is logged about slow requests, and how `tracing` spans go together with
 //! the layer.
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::fmt::Debug;
 use std::num::NonZeroU32;
