@@ -35,6 +35,25 @@ async fn a_slow_request_is_logged_with_where_the_time_went() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_of_events_is_never_slow() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(log.clone()));
+    for (media_type, lines) in [("text/event-stream", 0), ("text/plain", 1)] {
+        let (upstream, _) = Upstream::new(move |_, _| {
+            let response = Response::builder().header("content-type", media_type);
+            response.body(MockBody::new().data("a").never()).unwrap().into()
+        });
+        let layer = LatencyLayer::new().log_slower_than(Duration::from_secs(1));
+        let service = layer.clock(Clock::anchored(SystemTime::UNIX_EPOCH)).layer(upstream);
+        let request = Request::get("/").body(MockBody::new()).unwrap();
+        let response = service.oneshot(request).await.unwrap();
+        advance(Duration::from_secs(60)).await;
+        drop(response);
+        assert_eq!(log.lines().len(), lines, "{media_type}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_multiple_of_the_usual_is_slow_once_the_usual_is_known() {
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(log.clone()));
