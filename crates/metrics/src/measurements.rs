@@ -48,15 +48,9 @@ impl Measurements {
         Self {
             first_byte: self.first_byte.since(&earlier.first_byte),
             total: self.total.since(&earlier.total),
-            outcomes: Outcomes::from_counts(less(
-                self.outcomes.counts(),
-                earlier.outcomes.counts(),
-            )),
-            refusals: Refusals::from_counts(less(
-                self.refusals.counts(),
-                earlier.refusals.counts(),
-            )),
-            cache: CacheUses::from_counts(less(self.cache.counts(), earlier.cache.counts())),
+            outcomes: self.outcomes.since(&earlier.outcomes),
+            refusals: self.refusals.since(&earlier.refusals),
+            cache: self.cache.since(&earlier.cache),
             request_bytes: self.request_bytes.saturating_sub(earlier.request_bytes),
             response_bytes: self.response_bytes.saturating_sub(earlier.response_bytes),
         }
@@ -92,13 +86,6 @@ pub struct Outcomes {
 }
 
 impl Outcomes {
-    pub(crate) const KINDS: usize = 5;
-
-    pub(crate) fn from_counts(counts: [u64; Self::KINDS]) -> Self {
-        let [success, failure, slow, abandoned, ignored] = counts;
-        Self { success, failure, slow, abandoned, ignored }
-    }
-
     /// The place of an outcome among the counts.
     pub(crate) fn kind(outcome: Outcome) -> usize {
         match outcome {
@@ -108,14 +95,6 @@ impl Outcomes {
             Outcome::Abandoned { .. } => 3,
             _ => 4,
         }
-    }
-
-    fn counts(self) -> [u64; Self::KINDS] {
-        [self.success, self.failure, self.slow, self.abandoned, self.ignored]
-    }
-
-    fn merge(&mut self, other: &Self) {
-        *self = Self::from_counts(sums(self.counts(), other.counts()));
     }
 }
 
@@ -136,13 +115,6 @@ pub struct Refusals {
 }
 
 impl Refusals {
-    pub(crate) const KINDS: usize = 5;
-
-    pub(crate) fn from_counts(counts: [u64; Self::KINDS]) -> Self {
-        let [rate_limited, overloaded, circuit_open, deadline_exceeded, other] = counts;
-        Self { rate_limited, overloaded, circuit_open, deadline_exceeded, other }
-    }
-
     /// The place of a reason among the counts.
     pub(crate) fn kind(reason: Reason) -> usize {
         match reason {
@@ -152,15 +124,6 @@ impl Refusals {
             Reason::DeadlineExceeded => 3,
             _ => 4,
         }
-    }
-
-    fn counts(self) -> [u64; Self::KINDS] {
-        let Self { rate_limited, overloaded, circuit_open, deadline_exceeded, other } = self;
-        [rate_limited, overloaded, circuit_open, deadline_exceeded, other]
-    }
-
-    fn merge(&mut self, other: &Self) {
-        *self = Self::from_counts(sums(self.counts(), other.counts()));
     }
 }
 
@@ -181,13 +144,6 @@ pub struct CacheUses {
 }
 
 impl CacheUses {
-    pub(crate) const KINDS: usize = 5;
-
-    pub(crate) fn from_counts(counts: [u64; Self::KINDS]) -> Self {
-        let [hit, stale, revalidated, miss, bypass] = counts;
-        Self { hit, stale, revalidated, miss, bypass }
-    }
-
     /// The place of a use among the counts.
     pub(crate) fn kind(found: CacheUse) -> usize {
         match found {
@@ -198,20 +154,29 @@ impl CacheUses {
             CacheUse::Bypass => 4,
         }
     }
-
-    fn counts(self) -> [u64; Self::KINDS] {
-        [self.hit, self.stale, self.revalidated, self.miss, self.bypass]
-    }
-
-    fn merge(&mut self, other: &Self) {
-        *self = Self::from_counts(sums(self.counts(), other.counts()));
-    }
 }
 
-fn sums<const N: usize>(one: [u64; N], other: [u64; N]) -> [u64; N] {
-    std::array::from_fn(|i| one[i] + other[i])
+/// A type of counts, and what is done with all of them alike.
+macro_rules! counts {
+    ($name:ident: $($field:ident),+) => {
+        impl $name {
+            pub(crate) const KINDS: usize = [$(stringify!($field)),+].len();
+
+            pub(crate) fn from_counts([$($field),+]: [u64; Self::KINDS]) -> Self {
+                Self { $($field),+ }
+            }
+
+            fn merge(&mut self, other: &Self) {
+                $(self.$field += other.$field;)+
+            }
+
+            fn since(&self, earlier: &Self) -> Self {
+                Self { $($field: self.$field.saturating_sub(earlier.$field)),+ }
+            }
+        }
+    };
 }
 
-fn less<const N: usize>(all: [u64; N], earlier: [u64; N]) -> [u64; N] {
-    std::array::from_fn(|i| all[i].saturating_sub(earlier[i]))
-}
+counts!(Outcomes: success, failure, slow, abandoned, ignored);
+counts!(Refusals: rate_limited, overloaded, circuit_open, deadline_exceeded, other);
+counts!(CacheUses: hit, stale, revalidated, miss, bypass);
