@@ -30,22 +30,26 @@ pub(crate) struct Call {
     protocol: Protocol,
     /// Whether the facade's gauge has it.
     counted: bool,
+    /// Whether the client is told the times.
+    times: bool,
     request_bytes: Option<u64>,
     response_bytes: u64,
     state: State,
 }
 
 impl Call {
-    pub(crate) fn begin<B: Body>(settings: Arc<Settings>, request: &Request<B>) -> Self {
+    pub(crate) fn begin<B: Body>(settings: Arc<Settings>, request: &mut Request<B>) -> Self {
         let start = Trace::read(&settings.clock);
+        let times = settings.times(request);
         let head = RequestHead::new(request);
-        let trace = settings.traces().then(Box::default);
+        let trace = (times || settings.slow_log.is_on()).then(Box::default);
         let protocol = Protocol::of(&head);
         Self {
             start,
             began: settings.records.since_start(start),
             protocol,
             counted: settings.records.begin(protocol),
+            times,
             request_bytes: request.body().size_hint().exact(),
             response_bytes: 0,
             state: State::Waiting { route: Route::of(&head), trace },
@@ -83,7 +87,7 @@ impl Call {
         let (route, trace) = self.waited();
         let series = self.series(Some(registered(response.status())), route, long_lived);
         self.settings.records.series(series).head(self.slot(elapsed), elapsed);
-        if self.settings.server_timing
+        if self.times
             && let Some(value) =
                 trace.as_ref().and_then(|trace| server_timing::value(trace, elapsed))
         {

@@ -1,8 +1,10 @@
 use std::fmt;
+use std::hint;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue, Request};
 use tower_edge_core::{Classify, Clock, Event, Observe, ServerErrors};
 use tower_layer::Layer;
 
@@ -84,6 +86,7 @@ impl LatencyLayer {
             slow_after: None,
             slow_log: SlowLog::default(),
             server_timing: false,
+            server_timing_for: None,
             observe: None,
             records: Arc::new(Records::new(max)),
         };
@@ -146,6 +149,22 @@ impl LatencyLayer {
         self.with(|settings| settings.server_timing = on)
     }
 
+    /// As [`server_timing`](Self::server_timing), for requests that have the field
+    /// `name` with the value `secret` only.
+    ///
+    /// The field is taken off, so that the service does not learn the secret. The
+    /// time that a comparison takes does not tell how much of a guess was right.
+    ///
+    /// # Panics
+    ///
+    /// If the secret is empty.
+    pub fn server_timing_for(self, name: HeaderName, secret: &HeaderValue) -> Self {
+        assert!(!secret.is_empty(), "a secret is not empty");
+        let mut secret = secret.clone();
+        secret.set_sensitive(true);
+        self.with(|settings| settings.server_timing_for = Some((name, secret)))
+    }
+
     /// Reads what was measured, also after the layer was moved into a service; by
     /// the clock that is set by now.
     pub fn handle(&self) -> LatencyHandle {
@@ -175,14 +194,17 @@ pub(crate) struct Settings {
     pub(crate) slow_after: Option<Duration>,
     pub(crate) slow_log: SlowLog,
     pub(crate) server_timing: bool,
+    pub(crate) server_timing_for: Option<(HeaderName, HeaderValue)>,
     pub(crate) observe: Option<Arc<dyn Observe>>,
     pub(crate) records: Arc<Records>,
 }
 
 impl Settings {
-    /// Whether a request needs a trace.
-    pub(crate) fn traces(&self) -> bool {
-        self.server_timing || self.slow_log.is_on()
+    /// Whether this request is to be told its times; takes the secret off it.
+    pub(crate) fn times<B>(&self, request: &mut Request<B>) -> bool {
+        let Some((name, secret)) = &self.server_timing_for else { return self.server_timing };
+        let given = request.headers_mut().remove(name);
+        self.server_timing || given.is_some_and(|given| is_same(&given, secret))
     }
 
     pub(crate) fn tell(&self, event: &Event<'_>) {
@@ -201,4 +223,11 @@ impl fmt::Debug for Settings {
             .field("server_timing", &self.server_timing)
             .finish_non_exhaustive()
     }
+}
+
+/// Compares without stopping at the first difference.
+fn is_same(given: &HeaderValue, secret: &HeaderValue) -> bool {
+    let pairs = given.as_bytes().iter().zip(secret.as_bytes());
+    let difference = pairs.fold(0, |difference, (a, b)| difference | (a ^ b));
+    given.len() == secret.len() && hint::black_box(difference) == 0
 }

@@ -36,8 +36,8 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<ReqB>) -> Self::Future {
-        let mut call = Call::begin(self.settings.clone(), &request);
+    fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
+        let mut call = Call::begin(self.settings.clone(), &mut request);
         let inner = call.scope_call(|| self.inner.call(request));
         ResponseFuture::new(inner, call)
     }

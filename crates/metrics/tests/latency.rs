@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use tokio::time::advance;
 use tower::{Layer, Service, ServiceExt};
 use tower_edge_core::{Classify, Verdict};
@@ -356,6 +356,25 @@ async fn server_timing_is_off_unless_asked_for() {
         Answer::ok(MockBody::new())
     };
     let (service, _) = measured(LatencyLayer::new(), traced);
+    let response = service.oneshot(get("/")).await.unwrap();
+    assert!(response.headers().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn server_timing_is_for_those_who_know_the_secret() {
+    let name = HeaderName::from_static("x-timing");
+    let layer = LatencyLayer::new().server_timing_for(name, &HeaderValue::from_static("s3cret"));
+    let (service, _) = measured(layer, |_, head| {
+        assert!(!head.headers().contains_key("x-timing"));
+        Answer::ok(MockBody::new())
+    });
+    for (given, told) in
+        [("s3cret", true), ("s3creT", false), ("s3cre", false), ("s3crets", false), ("", false)]
+    {
+        let request = Request::builder().header("x-timing", given).body(MockBody::new()).unwrap();
+        let response = service.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.headers().contains_key("server-timing"), told, "{given:?}");
+    }
     let response = service.oneshot(get("/")).await.unwrap();
     assert!(response.headers().is_empty());
 }
