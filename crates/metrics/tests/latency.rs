@@ -24,9 +24,17 @@ use tower_edge_testkit::{Answer, Gate, MockBody, Received, Upstream, UpstreamErr
 
 #[tokio::test(start_paused = true)]
 async fn the_layer_keeps_the_contract() {
-    for server_timing in [false, true] {
+    let plain = LatencyLayer::new;
+    let secret = HeaderValue::from_static("a");
+    let variants: [&dyn Fn() -> LatencyLayer; 4] = [
+        &plain,
+        &|| plain().server_timing(true),
+        &|| plain().server_timing_for(HeaderName::from_static("x-timing"), &secret),
+        &|| plain().log_slower_than(Duration::ZERO),
+    ];
+    for make in variants {
         contract::all(|| {
-            let layer = LatencyLayer::new().server_timing(server_timing);
+            let layer = make();
             let (handle, counted) = (layer.handle(), layer.handle());
             Subject::new(layer, move || counted.snapshot().merged().count())
                 .gauge("in flight", move || handle.in_flight())
