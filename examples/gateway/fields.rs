@@ -4,25 +4,21 @@
 //! as the origin will, or `Connection: accept-language` would store the answer
 //! to one language under the name of another.
 
-use std::net::IpAddr;
-
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version};
-use tower_edge::core::{PeerAddr, RequestHead};
+
+use crate::forwarding::Forwarding;
 
 /// Makes the fields of a request those that the origin shall get.
 ///
 /// `Host` stays the client's, so that the links and cookies that the origin
 /// makes hold for the client, and the cache's key names what the origin was
-/// asked for. What a client says of itself in `Forwarded` and `X-Forwarded-*`
-/// is replaced: no peer is trusted.
-pub(crate) fn clean_request<B>(mut request: Request<B>) -> Request<B> {
+/// asked for.
+pub(crate) fn clean_request<B>(mut request: Request<B>, forwarding: &Forwarding) -> Request<B> {
     let version = request.version();
-    let peer = request.extensions().get::<PeerAddr>().map(|peer| peer.0.ip().to_canonical());
-    let authority = RequestHead::new(&request).target().authority().map(str::to_owned);
     let fields = request.headers_mut();
     let trailers = lists(fields, TE, "trailers");
     let upgrade = upgrade(fields, version);
@@ -31,7 +27,6 @@ pub(crate) fn clean_request<B>(mut request: Request<B>) -> Request<B> {
         fields.remove(CONTENT_LENGTH);
     }
     remove_hop_by_hop(fields);
-    remove_forwarded(fields);
     join_cookies(fields);
 
     if let Some(protocol) = upgrade {
@@ -41,16 +36,8 @@ pub(crate) fn clean_request<B>(mut request: Request<B>) -> Request<B> {
         fields.insert(CONNECTION, HeaderValue::from_static("te"));
         fields.insert(TE, HeaderValue::from_static("trailers"));
     }
-    if let Some(authority) = &authority {
-        set(fields, HOST, authority);
-        set(fields, X_FORWARDED_HOST, authority);
-    }
-    if let Some(peer) = peer {
-        set(fields, X_FORWARDED_FOR, &peer.to_string());
-        set(fields, FORWARDED, &forwarded(peer, authority.as_deref()));
-    }
-    fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
     fields.append(VIA, via(version));
+    forwarding.note(&mut request);
     request
 }
 
@@ -85,17 +72,9 @@ fn upgrade(fields: &HeaderMap, version: Version) -> Option<HeaderValue> {
 fn remove_hop_by_hop(fields: &mut HeaderMap) {
     let named: Vec<HeaderName> = members(fields, CONNECTION)
         .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
-        .filter(|name| name != CONTENT_LENGTH)
+        .filter(|name| ![CONTENT_LENGTH, HOST].contains(name))
         .collect();
     for name in named.iter().chain(&HOP_BY_HOP) {
-        fields.remove(name);
-    }
-}
-
-fn remove_forwarded(fields: &mut HeaderMap) {
-    let family = fields.keys().filter(|name| name.as_str().starts_with("x-forwarded-"));
-    let family: Vec<HeaderName> = family.cloned().collect();
-    for name in family.iter().chain([&FORWARDED]) {
         fields.remove(name);
     }
 }
@@ -108,22 +87,6 @@ fn join_cookies(fields: &mut HeaderMap) {
     {
         fields.insert(COOKIE, joined);
     }
-}
-
-fn set(fields: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        fields.insert(name, value);
-    }
-}
-
-/// Who asked whom for what, as RFC 7239 §4 writes it.
-fn forwarded(peer: IpAddr, host: Option<&str>) -> String {
-    let client = match peer {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
-    };
-    let host = host.map(|host| format!(";host=\"{host}\"")).unwrap_or_default();
-    format!("for={client}{host};proto=http")
 }
 
 /// The protocol that the message came in by, and who passes it on.
@@ -144,10 +107,6 @@ fn members(fields: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
 const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     PROXY_AUTHENTICATE,
@@ -162,49 +121,39 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use super::*;
 
-    fn cleaned(version: Version, peer: &str, fields: &[(&'static str, &str)]) -> HeaderMap {
-        let peer: SocketAddr = peer.parse().unwrap();
-        let request = Request::builder().uri("http://h/").version(version);
-        let mut request = request.extension(PeerAddr(peer)).body(()).unwrap();
+    fn cleaned(version: Version, fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut request = Request::builder().uri("/").version(version).body(()).unwrap();
         for (name, value) in fields {
             request.headers_mut().append(*name, value.parse().unwrap());
         }
-        clean_request(request).headers().clone()
-    }
-
-    #[test]
-    fn the_peer_is_written_as_each_field_wants_it() {
-        for (peer, plain, node) in [
-            ("192.0.2.1:5000", "192.0.2.1", "for=192.0.2.1;"),
-            ("[2001:db8::1]:5000", "2001:db8::1", "for=\"[2001:db8::1]\";"),
-            ("[::ffff:192.0.2.1]:5000", "192.0.2.1", "for=192.0.2.1;"),
-        ] {
-            let fields = cleaned(Version::HTTP_11, peer, &[]);
-            assert_eq!(fields["x-forwarded-for"], plain);
-            let forwarded = fields["forwarded"].to_str().unwrap();
-            assert_eq!(forwarded, format!("{node}host=\"h\";proto=http"));
-        }
+        clean_request(request, &Forwarding::trusting(&[])).headers().clone()
     }
 
     #[test]
     fn what_the_client_calls_its_hops_cannot_take_a_body_apart() {
-        let named = [("connection", "content-length, x-a"), ("content-length", "3"), ("x-a", "b")];
-        let fields = cleaned(Version::HTTP_11, "1.1.1.1:1", &named);
-        assert_eq!(fields["content-length"], "3");
+        let named = [
+            ("connection", "content-length, host, x-a"),
+            ("content-length", "3"),
+            ("host", "h"),
+            ("x-a", "b"),
+        ];
+        let fields = cleaned(Version::HTTP_11, &named);
+        assert_eq!(
+            (&fields["content-length"], &fields["host"]),
+            (&"3".parse().unwrap(), &"h".parse().unwrap())
+        );
         assert!(!fields.contains_key("x-a") && !fields.contains_key("connection"));
         let both = [("transfer-encoding", "chunked"), ("content-length", "3")];
-        let fields = cleaned(Version::HTTP_11, "1.1.1.1:1", &both);
+        let fields = cleaned(Version::HTTP_11, &both);
         assert!(!fields.contains_key("content-length"));
         assert!(!fields.contains_key("transfer-encoding"));
     }
 
     #[test]
     fn cookies_that_came_apart_are_joined() {
-        let fields = cleaned(Version::HTTP_2, "1.1.1.1:1", &[("cookie", "a=1"), ("cookie", "b=2")]);
+        let fields = cleaned(Version::HTTP_2, &[("cookie", "a=1"), ("cookie", "b=2")]);
         assert!(fields.get_all("cookie").iter().eq(["a=1; b=2"]));
         assert_eq!(fields["via"], "2 tower-edge");
     }
@@ -220,7 +169,7 @@ mod tests {
             (Version::HTTP_10, "Upgrade", "websocket", false),
         ] {
             let asked = [("connection", connection), ("upgrade", upgrade), ("te", "trailers")];
-            let fields = cleaned(version, "1.1.1.1:1", &asked);
+            let fields = cleaned(version, &asked);
             assert_eq!(fields.contains_key("upgrade"), passed, "{connection} {upgrade}");
             assert_eq!(fields["connection"], if passed { "upgrade" } else { "te" });
         }

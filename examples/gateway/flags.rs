@@ -8,6 +8,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use http::Uri;
 use http::uri::{Authority, Scheme};
+use tower_edge::core::Cidr;
 
 /// A reverse proxy made of the layers of tower-edge.
 #[derive(Debug, Parser)]
@@ -24,6 +25,15 @@ pub(crate) struct Flags {
     /// How much the cache may hold, such as 16MiB or 1GiB
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
     pub(crate) cache_memory: u64,
+
+    /// Store and serve all that RFC 9111 permits: also what sets a cookie, when it
+    /// is explicitly fresh, and stale answers while the origin fails
+    #[arg(long)]
+    pub(crate) cache_rfc: bool,
+
+    /// Believe what proxies in this range say of their clients; may be repeated
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) trust: Vec<Cidr>,
 
     /// Tell each client in Server-Timing how long the layers took
     #[arg(long)]

@@ -32,7 +32,8 @@ fn hints(flags: &Flags) -> impl Iterator<Item = &'static str> {
     };
     let timing = flags.server_timing && flags.latency();
     let demo = flags.origin.is_none();
-    [(true, pages), (timing, TIMING), (demo, DEMO_STREAMS)]
+    let login = if flags.cache_rfc { LOGIN_RFC } else { LOGIN };
+    [(true, pages), (demo && flags.cache(), login), (timing, TIMING), (demo, DEMO_STREAMS)]
         .into_iter()
         .filter_map(|(wanted, hints)| wanted.then_some(hints))
 }
@@ -55,8 +56,16 @@ curl -i GATEWAY/vary -H 'Accept-Language: de'
   # German; other languages are stored apart from it
 curl -i GATEWAY/etag
   # the origin is asked every time; the second time it answers 304 to the gateway
+";
+
+const LOGIN: &str = "\
 curl -i GATEWAY/login
   # sets a cookie, so it is never stored: each time another session
+";
+
+const LOGIN_RFC: &str = "\
+curl -i GATEWAY/login
+  # sets a cookie, but is explicitly fresh: the second time from the cache, with the cookie
 ";
 
 const DEMO_UNCACHED: &str = "\

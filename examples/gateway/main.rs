@@ -8,6 +8,7 @@
 mod demo;
 mod fields;
 mod flags;
+mod forwarding;
 mod hints;
 mod proxy;
 mod server;
@@ -18,10 +19,11 @@ use std::process::ExitCode;
 
 use tower::ServiceBuilder;
 use tower_edge::Edge;
-use tower_edge::cache::CacheLayer;
+use tower_edge::cache::{CacheLayer, SetCookie, StaleOnError};
 use tower_edge::metrics::LatencyLayer;
 
 use crate::flags::{Flags, Misuse};
+use crate::forwarding::Forwarding;
 use crate::proxy::Proxy;
 
 #[tokio::main]
@@ -42,10 +44,11 @@ async fn run(flags: Flags) -> Result<(), Misuse> {
     let proxy = Proxy::new(origin, flags.timeout);
     let latency = flags.latency().then(|| LatencyLayer::new().server_timing(flags.server_timing));
     let measured = latency.as_ref().map(LatencyLayer::handle);
-    let cache = flags.cache().then(|| CacheLayer::new(flags.cache_memory));
+    let cache = flags.cache().then(|| cache(&flags));
     let edge = Edge::new().latency(latency).cache(cache);
-    let service =
-        ServiceBuilder::new().map_request(fields::clean_request).layer(edge).service(proxy);
+    let forwarding = Forwarding::trusting(&flags.trust);
+    let clean = move |request| fields::clean_request(request, &forwarding);
+    let service = ServiceBuilder::new().map_request(clean).layer(edge).service(proxy);
 
     hints::print(&flags, address);
     server::serve(listener, service, stop, flags.shutdown_grace).await;
@@ -53,4 +56,12 @@ async fn run(flags: Flags) -> Result<(), Misuse> {
         hints::print_measured(&measured.snapshot().merged());
     }
     Ok(())
+}
+
+fn cache(flags: &Flags) -> CacheLayer {
+    let cache = CacheLayer::new(flags.cache_memory);
+    match flags.cache_rfc {
+        true => cache.set_cookie(SetCookie::Rfc).stale_on_error(StaleOnError::Rfc),
+        false => cache,
+    }
 }

@@ -110,3 +110,21 @@ async fn an_origin_that_dies_in_a_body_resets_the_stream_of_http_2() {
     drop(asked);
     assert!(soon(body.frame()).await.unwrap().is_err());
 }
+
+#[tokio::test]
+async fn a_stale_answer_stands_in_for_a_failed_origin_where_the_operator_says_so() {
+    for (flags, status) in [(&["--cache-rfc"][..], 200), (&[], 502)] {
+        let origin = Origin::start().await;
+        let gateway = before(&origin, flags).await;
+        let stored = async {
+            let (_, mut asked) = origin.asked().await;
+            asked.send("HTTP/1.1 200 OK\r\nCache-Control: max-age=0\r\nETag: \"a\"\r\n").await;
+            asked.send("Content-Length: 4\r\nConnection: close\r\n\r\nonce").await;
+        };
+        tokio::join!(gateway.exchange(GET), stored);
+        let hangs_up = async { drop(origin.asked().await) };
+        let (answer, ()) = tokio::join!(gateway.exchange(GET), hangs_up);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert_eq!(answer.ends_with("\r\n\r\nonce"), status == 200, "{answer}");
+    }
+}

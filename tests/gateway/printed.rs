@@ -19,6 +19,11 @@ async fn commands_printed_with_server_timing_do_what_they_say() {
 }
 
 #[tokio::test]
+async fn commands_printed_with_all_that_rfc_9111_permits_do_what_they_say() {
+    try_all(&["--cache-rfc"]).await;
+}
+
+#[tokio::test]
 async fn commands_printed_without_the_cache_do_what_they_say() {
     try_all(&["--no-cache"]).await;
 }
@@ -92,11 +97,13 @@ async fn check(command: &str, claim: &str) {
             second.starts_with("HTTP/1.1 200 ") && second.contains("fwd-status=304\r\n")
         }
         "sets a cookie, so it is never stored: each time another session" => {
-            let cookie = async || {
-                let said = run(command).await;
-                said.lines().find(|line| line.starts_with("set-cookie: ")).unwrap().to_owned()
-            };
-            cookie().await != cookie().await
+            let (first, second) = (run(command).await, run(command).await);
+            cookie(&first) != cookie(&second)
+        }
+        "sets a cookie, but is explicitly fresh: the second time from the cache, with the cookie" =>
+        {
+            let (first, second) = (run(command).await, run(command).await);
+            is_hit(&second) && cookie(&first) == cookie(&second)
         }
         "from the origin every time: no Age, no Cache-Status" => {
             let (first, second) = (run(command).await, run(command).await);
@@ -122,6 +129,10 @@ async fn check(command: &str, claim: &str) {
         unknown => panic!("nobody checks `{unknown}`"),
     };
     assert!(holds, "{command}\n{claim}\n{}", run(command).await);
+}
+
+fn cookie(said: &str) -> &str {
+    said.lines().find(|line| line.starts_with("set-cookie: ")).unwrap()
 }
 
 /// How many seconds it took, and what was said.

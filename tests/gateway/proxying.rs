@@ -73,6 +73,31 @@ async fn the_origin_is_told_who_asks_and_how() {
 }
 
 #[tokio::test]
+async fn what_a_trusted_proxy_tells_is_passed_on() {
+    let request = "GET / HTTP/1.1\r\nHost: inside\r\nConnection: close\r\n\
+        Forwarded: for=6.6.6.6\r\nX-Forwarded-For: 6.6.6.6\r\n\
+        X-Forwarded-Host: shop.example\r\nX-Forwarded-Proto: https\r\n\r\n";
+    for (range, believed) in [("127.0.0.0/8", true), ("10.0.0.0/8", false)] {
+        let exchange = Exchange::start(request, &["--trust", "::1", "--trust", range]).await;
+        let told = match believed {
+            true => [
+                "host: shop.example",
+                "x-forwarded-for: 6.6.6.6, 127.0.0.1",
+                "x-forwarded-proto: https",
+                "forwarded: for=6.6.6.6, for=127.0.0.1;host=\"shop.example\";proto=http",
+            ],
+            false => [
+                "host: inside",
+                "x-forwarded-for: 127.0.0.1",
+                "x-forwarded-proto: http",
+                "forwarded: for=127.0.0.1;host=\"inside\";proto=http",
+            ],
+        };
+        assert_lines(&exchange.head, &told, &[]);
+    }
+}
+
+#[tokio::test]
 async fn an_absolute_target_overrules_host() {
     let request =
         "GET http://one.example/x HTTP/1.1\r\nHost: two.example\r\nConnection: close\r\n\r\n";
