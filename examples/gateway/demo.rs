@@ -21,7 +21,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use tokio::net::TcpListener;
 
-use crate::server;
+use crate::server::{self, Patience};
 
 /// Starts the demo origin on a free port of the loopback interface.
 pub(crate) async fn start() -> io::Result<Authority> {
@@ -32,7 +32,8 @@ pub(crate) async fn start() -> io::Result<Authority> {
         let demo = demo.clone();
         async move { Ok::<_, Infallible>(demo.answer(request).await) }
     });
-    tokio::spawn(server::serve(listener, service, pending(), Duration::ZERO));
+    let patience = Patience { idle: IDLE, grace: Duration::ZERO };
+    tokio::spawn(server::serve(listener, service, pending(), patience));
     address.parse().map_err(io::Error::other)
 }
 
@@ -202,6 +203,8 @@ fn respond(head: response::Builder, body: Body) -> Response<Body> {
 }
 
 const FRESH: &str = "max-age=60";
+/// Longer than the gateway keeps connections.
+const IDLE: Duration = Duration::from_secs(60);
 const EVENTS: u32 = 15;
 static CHUNK: &[u8] = &[b'.'; 64 << 10];
 const CHUNKS_PER_MIB: u64 = 16;

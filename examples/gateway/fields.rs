@@ -5,10 +5,10 @@
 //! to one language under the name of another.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, MAX_FORWARDS, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 
 use crate::forwarding::Forwarding;
 
@@ -57,6 +57,14 @@ pub(crate) fn clean_response(status: StatusCode, version: Version, fields: &mut 
         fields.insert(UPGRADE, protocol);
     }
     fields.append(VIA, via(version));
+}
+
+/// How many times OPTIONS and TRACE may still be forwarded, where they say so
+/// (RFC 9110 §7.6.2).
+pub(crate) fn hops_left(method: &Method, fields: &HeaderMap) -> Option<u64> {
+    let limited = [Method::OPTIONS, Method::TRACE].contains(method);
+    let left = fields.get(MAX_FORWARDS).filter(|_| limited)?;
+    left.to_str().ok()?.parse().ok()
 }
 
 /// The protocol that an HTTP/1.1 client wants to change to; never `h2c`, whose

@@ -43,6 +43,11 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "MS", default_value = "30000", value_parser = millis)]
     pub(crate) timeout: Duration,
 
+    /// How long a client may be connected without a request, silent or in the
+    /// middle of its head
+    #[arg(long, value_name = "MS", default_value = "30000", value_parser = millis)]
+    pub(crate) idle_timeout: Duration,
+
     /// How long requests in flight may take to finish after SIGINT or SIGTERM
     #[arg(long, value_name = "MS", default_value = "10000", value_parser = millis)]
     pub(crate) shutdown_grace: Duration,

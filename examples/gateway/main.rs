@@ -5,6 +5,7 @@
 //! [`server`], is cleaned by [`fields`], goes through the layers that the
 //! [`flags`] leave in, and on to the origin by [`proxy`].
 
+mod connection;
 mod demo;
 mod fields;
 mod flags;
@@ -25,6 +26,7 @@ use tower_edge::metrics::LatencyLayer;
 use crate::flags::{Flags, Misuse};
 use crate::forwarding::Forwarding;
 use crate::proxy::Proxy;
+use crate::server::Patience;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -51,7 +53,8 @@ async fn run(flags: Flags) -> Result<(), Misuse> {
     let service = ServiceBuilder::new().map_request(clean).layer(edge).service(proxy);
 
     hints::print(&flags, address);
-    server::serve(listener, service, stop, flags.shutdown_grace).await;
+    let patience = Patience { idle: flags.idle_timeout, grace: flags.shutdown_grace };
+    server::serve(listener, service, stop, patience).await;
     if let Some(measured) = measured {
         hints::print_measured(&measured.snapshot().merged());
     }

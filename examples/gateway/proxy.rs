@@ -4,7 +4,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, MAX_FORWARDS, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::{Body, Incoming};
@@ -41,6 +42,9 @@ impl Proxy {
     }
 
     async fn forward(self, mut request: Request<Incoming>) -> Response<ReplyBody<Incoming>> {
+        if fields::hops_left(request.method(), request.headers()) == Some(0) {
+            return last_hop(&RequestHead::new(&request)).map(ReplyBody::bytes);
+        }
         let upgrade = request.headers().contains_key(UPGRADE);
         let upgrade = upgrade.then(|| hyper::upgrade::on(&mut request));
         let (head, body) = request.into_parts();
@@ -83,10 +87,12 @@ impl Proxy {
         if head.method == Method::CONNECT {
             return Err(NO_CONNECT);
         }
-        if head.version != Version::HTTP_10
-            && RequestHead::from(head).target().authority().is_none()
-        {
+        let target = RequestHead::from(head).target();
+        if head.version != Version::HTTP_10 && target.authority().is_none() {
             return Err(NO_HOST);
+        }
+        if head.uri.authority().is_some() && head.uri.scheme().is_none() {
+            return Err(NO_PATH);
         }
         let path = head.uri.path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
@@ -94,6 +100,9 @@ impl Proxy {
         let uri = uri.path_and_query(path).build().map_err(|_| NO_HOST)?;
 
         let mut fields = head.headers.clone();
+        if let Some(left) = fields::hops_left(&head.method, &fields) {
+            fields.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
+        }
         // hyper's client would drop the body of a GET that has no length.
         if !body.is_end_stream() && !fields.contains_key(CONTENT_LENGTH) {
             fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -122,6 +131,19 @@ impl Service<Request<Incoming>> for Proxy {
     }
 }
 
+/// The answer to a request that shall not go further than here
+/// (RFC 9110 §7.6.2).
+///
+/// A TRACE is not echoed: it would show a script the cookies it must not see.
+fn last_hop(request: &RequestHead<'_>) -> Response<Bytes> {
+    if *request.method() == Method::TRACE {
+        return NO_MORE_HOPS.response(request);
+    }
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
 /// Tells the log what happened; the client gets no more than the problem.
 fn fault(error: &client::Error) -> Problem {
     eprintln!("origin: {}", causes(error));
@@ -143,6 +165,10 @@ const NO_CONNECT: Problem =
     Problem::new(StatusCode::NOT_IMPLEMENTED, 12, "this gateway opens no tunnels");
 const NO_HOST: Problem =
     Problem::new(StatusCode::BAD_REQUEST, 3, "the request names no host, or more than one");
+const NO_PATH: Problem =
+    Problem::new(StatusCode::BAD_REQUEST, 3, "the target of the request is no path and no URL");
+const NO_MORE_HOPS: Problem =
+    Problem::new(StatusCode::NOT_IMPLEMENTED, 12, "this gateway does not echo requests");
 const BROKEN_UPLOAD: Problem =
     Problem::new(StatusCode::BAD_REQUEST, 1, "the body of the request broke off");
 const UNREACHABLE: Problem =

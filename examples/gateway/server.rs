@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
 use std::io;
@@ -6,19 +7,27 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::uri::Scheme;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tower::{Service, ServiceExt};
-use tower_edge::core::PeerAddr;
+use tokio::sync::watch;
+use tower::Service;
 
+use crate::connection::{self, Activity};
 use crate::flags::Misuse;
+
+/// How long a server waits for its clients.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// A connection without a request in flight, silent or in the middle of a
+    /// head, for at least this long and at most twice as long.
+    pub(crate) idle: Duration,
+    /// Requests in flight after the stop.
+    pub(crate) grace: Duration,
+}
 
 /// Listens at `address`; also gives the address with its real port.
 pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Misuse> {
@@ -34,43 +43,43 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAd
 }
 
 /// Serves HTTP/1.1 and HTTP/2 without TLS until `stop`, then finishes what is in
-/// flight, for `grace` at most.
+/// flight.
 ///
-/// Each request gets the [`PeerAddr`] of its connection, and its true scheme:
-/// clients may claim another one.
+/// For a moment after the stop it goes on as before, except that it closes each
+/// connection behind its next answer: a client that has just sent a request
+/// gets one.
 pub(crate) async fn serve<S, B>(
     listener: TcpListener,
     service: S,
     stop: impl Future<Output = ()>,
-    grace: Duration,
+    patience: Patience,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Error: Into<Box<dyn Error + Send + Sync>>,
-    S::Future: Send,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>,
+    S: Clone + Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new());
-    server.http2().timer(TokioTimer::new());
-    let graceful = GracefulShutdown::new();
-    let mut stop = pin!(stop);
+    let server = protocols(patience.idle);
+    let (stopping, stopped) = watch::channel(false);
+    let mut end = pin!(async {
+        stop.await;
+        stopping.send_replace(true);
+        tokio::time::sleep(connection::LINGER).await;
+    });
     loop {
         let (stream, peer) = tokio::select! {
             accepted = accept(&listener) => accepted,
-            () = &mut stop => break,
+            () = &mut end => break,
         };
-        let service = service.clone().map_request(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(PeerAddr(peer));
-            request.extensions_mut().insert(Scheme::HTTP);
-            request
-        });
-        let service = TowerToHyperService::new(service);
+        let activity = Activity::default();
+        let service = connection::service(service.clone(), peer, activity.clone(), stopped.clone());
         let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        tokio::spawn(graceful.watch(connection.into_owned()));
+        let connection = connection.into_owned();
+        let stopped = stopped.clone();
+        tokio::spawn(connection::drive(connection, activity, stopped, patience.idle));
     }
-    drop(listener);
-    let _ = tokio::time::timeout(grace, graceful.shutdown()).await;
+    drop((listener, stopped));
+    let _ = tokio::time::timeout(patience.grace, stopping.closed()).await;
 }
 
 /// Ends at the first SIGINT or SIGTERM; the second one ends the process.
@@ -89,6 +98,18 @@ pub(crate) fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
+/// Both protocols, with the bounds that hold off who wants too much.
+fn protocols(idle: Duration) -> auto::Builder<TokioExecutor> {
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    let mut http1 = server.http1();
+    http1.timer(TokioTimer::new()).header_read_timeout(idle);
+    http1.max_buf_size(MAX_HEAD).max_headers(MAX_FIELDS);
+    let mut http2 = server.http2();
+    http2.timer(TokioTimer::new()).max_header_list_size(MAX_HEAD as u32);
+    http2.max_concurrent_streams(MAX_STREAMS);
+    server
+}
+
 /// The next connection. Without a free file descriptor there is none until one
 /// is closed.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
@@ -102,3 +123,9 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
         }
     }
 }
+
+/// Of a request, in bytes; more is answered 431.
+const MAX_HEAD: usize = 64 << 10;
+/// Lines of fields in HTTP/1.1; more are answered 431.
+const MAX_FIELDS: usize = 100;
+const MAX_STREAMS: u32 = 200;

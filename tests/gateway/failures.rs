@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use http_body_util::BodyExt;
 use tokio::net::TcpSocket;
-use tower_edge_tests::{Origin, soon};
+use tower_edge_tests::{Origin, body, soon};
 
 use crate::{Exchange, before, gateway, http2};
 
@@ -126,5 +126,27 @@ async fn a_stale_answer_stands_in_for_a_failed_origin_where_the_operator_says_so
         let (answer, ()) = tokio::join!(gateway.exchange(GET), hangs_up);
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
         assert_eq!(answer.ends_with("\r\n\r\nonce"), status == 200, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn half_a_body_is_not_stored() {
+    for framing in
+        ["Content-Length: 8\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"]
+    {
+        for flags in [&[][..], &["--cache-rfc"], &["--bare"]] {
+            let origin = Origin::start().await;
+            let gateway = before(&origin, flags).await;
+            let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nCache-Control: max-age=60\r\n";
+            let answers = [framing, "Content-Length: 9\r\n\r\nall of it"];
+            let mut bodies = Vec::new();
+            for answer in answers {
+                let dies = async { origin.asked().await.1.send(&format!("{head}{answer}")).await };
+                let (said, ()) = tokio::join!(gateway.exchange(GET), dies);
+                bodies.push(body(&said).to_owned());
+            }
+            assert!(bodies[0].contains("half") && !bodies[0].ends_with("0\r\n\r\n"), "{bodies:?}");
+            assert_eq!(bodies[1], "all of it");
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 mod failures;
 mod flags;
+mod hostile;
 mod memory;
 mod origins;
 mod printed;

@@ -258,3 +258,28 @@ async fn connections_to_the_origin_are_used_again() {
     exchange.origin.send(OK).await;
     exchange.client.until("ok").await;
 }
+
+#[tokio::test]
+async fn a_request_goes_no_further_than_it_may() {
+    for (method, status) in [("OPTIONS", 204), ("TRACE", 501)] {
+        let request = |forwards: &str| {
+            format!("{method} * HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{forwards}\r\n")
+        };
+        let request = |forwards| request(forwards).replace("TRACE *", "TRACE /");
+        let (head, _) = passed(&request("Max-Forwards: 2\r\n"), OK).await;
+        assert_lines(&head, &["max-forwards: 1"], &[]);
+        let (head, _) = passed(&request(""), OK).await;
+        assert_lines(&head, &[], &["max-forwards"]);
+        let gateway = gateway(&[]).await;
+        let answer = gateway.exchange(&request("Max-Forwards: 0\r\n")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+    let (head, _) = passed("GET / HTTP/1.0\r\nMax-Forwards: 0\r\n\r\n", OK).await;
+    assert_lines(&head, &["max-forwards: 0"], &[]);
+}
+
+#[tokio::test]
+async fn a_question_about_the_whole_server_stays_one() {
+    let (head, _) = passed("OPTIONS * HTTP/1.0\r\nHost: h\r\n\r\n", OK).await;
+    assert!(head.starts_with("OPTIONS * HTTP/1.1\r\n"), "{head}");
+}

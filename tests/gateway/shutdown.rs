@@ -1,9 +1,12 @@
 use tokio::net::TcpStream;
-use tower_edge_tests::{Origin, Program, soon};
+use tokio::task::JoinSet;
+use tower_edge_tests::{Connection, Origin, Program, Recorder, soon};
 
-use crate::{Exchange, before};
+use crate::{Exchange, before, gateway};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+const POST: &str = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab";
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 #[tokio::test]
 async fn a_signal_lets_requests_in_flight_finish() {
@@ -40,6 +43,40 @@ async fn a_second_signal_ends_it_at_once() {
     soon(refuses_connections(&exchange.gateway)).await;
     exchange.gateway.signal("INT").await;
     assert_eq!(exchange.gateway.exit().await.code(), Some(1));
+}
+
+#[tokio::test]
+async fn no_request_that_was_accepted_fails_at_the_end() {
+    for flags in [&[][..], &["--bare"]] {
+        let origin = Recorder::start(OK).await;
+        let url = origin.url();
+        let gateway = gateway(&[&["--origin", &url], flags].concat()).await;
+        let (address, mut clients) = (gateway.address(), JoinSet::new());
+        for _ in 0..32 {
+            clients.spawn(async move {
+                let mut client = Connection::to(address).await;
+                for answered in 1.. {
+                    client.send(POST).await;
+                    let answer = client.until("\r\n\r\nok").await;
+                    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+                    if answer.contains("connection: close\r\n") {
+                        return answered;
+                    }
+                }
+                unreachable!("it goes on until the gateway ends it")
+            });
+        }
+        // Under load: each of the clients has been served a few times.
+        let mut requests = 0;
+        while requests < 1_000 {
+            requests += origin.take().len();
+            tokio::task::yield_now().await;
+        }
+        let complaints = soon(gateway.stop()).await;
+        let answered: usize = soon(clients.join_all()).await.into_iter().sum();
+        assert_eq!(requests + origin.take().len(), answered);
+        assert_eq!(complaints, "");
+    }
 }
 
 async fn refuses_connections(gateway: &Program) {

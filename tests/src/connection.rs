@@ -15,6 +15,11 @@ impl Connection {
         Self(soon(TcpStream::connect(address)).await.unwrap())
     }
 
+    /// Sends `bytes`, as far as the other side reads them.
+    pub async fn push(&mut self, bytes: &[u8]) {
+        let _ = soon(self.0.write_all(bytes)).await;
+    }
+
     /// Sends `text`.
     pub async fn send(&mut self, text: &str) {
         soon(self.0.write_all(text.as_bytes())).await.unwrap();
@@ -34,7 +39,7 @@ impl Connection {
     pub async fn rest(mut self) -> String {
         let mut read = Vec::new();
         let _ = soon(self.0.read_to_end(&mut read)).await;
-        String::from_utf8(read).unwrap()
+        String::from_utf8_lossy(&read).into_owned()
     }
 
     /// Reads until the other side closes; how many bytes that were.

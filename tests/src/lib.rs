@@ -8,9 +8,11 @@
 mod connection;
 mod origin;
 mod program;
+mod recorder;
 mod shell;
 
 pub use connection::{Connection, soon};
 pub use origin::Origin;
 pub use program::Program;
+pub use recorder::Recorder;
 pub use shell::{body, is_hit, run, shell};

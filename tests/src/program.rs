@@ -2,7 +2,8 @@ use std::net::SocketAddr;
 use std::process::{ExitStatus, Stdio};
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio::task::JoinHandle;
 
 use crate::{Connection, shell, soon};
 
@@ -11,6 +12,7 @@ use crate::{Connection, shell, soon};
 pub struct Program {
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
+    stderr: JoinHandle<String>,
     address: SocketAddr,
     printed: Vec<String>,
 }
@@ -19,8 +21,9 @@ impl Program {
     /// Starts the executable, and returns when it has printed what to try.
     pub async fn start(executable: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(executable);
-        command.args(arguments).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().unwrap();
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn().unwrap();
+        let stderr = tokio::spawn(heard(child.stderr.take().unwrap()));
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut printed: Vec<String> = Vec::new();
         while printed.last().is_none_or(|last| last != "Ctrl-C stops it.") {
@@ -30,7 +33,7 @@ impl Program {
         let address = printed[0].split("http://").nth(1).unwrap();
         let address = address.split([',', ' ']).next().unwrap().trim_end_matches('.');
         let address = address.parse().unwrap();
-        Self { child, stdout, address, printed }
+        Self { child, stdout, stderr, address, printed }
     }
 
     /// Where it listens.
@@ -85,6 +88,13 @@ impl Program {
         soon(self.child.wait()).await.unwrap()
     }
 
+    /// Stops it by SIGTERM, waits for its end, and returns what it complained of.
+    pub async fn stop(mut self) -> String {
+        self.signal("TERM").await;
+        assert_eq!(self.exit().await.code(), Some(0));
+        soon(self.stderr).await.unwrap()
+    }
+
     /// The most memory that it has held so far, in MiB.
     pub fn peak_mib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
@@ -95,4 +105,14 @@ impl Program {
     fn pid(&self) -> u32 {
         self.child.id().expect("nobody has waited for its end")
     }
+}
+
+/// What a program says there, which is also shown when the test fails.
+async fn heard(stderr: ChildStderr) -> String {
+    let (mut lines, mut all) = (BufReader::new(stderr).lines(), String::new());
+    while let Ok(Some(line)) = lines.next_line().await {
+        eprintln!("{line}");
+        all = all + &line + "\n";
+    }
+    all
 }
