@@ -59,6 +59,13 @@ pub(crate) fn clean_response(status: StatusCode, version: Version, fields: &mut 
     fields.append(VIA, via(version));
 }
 
+/// Leaves out what HTTP/2 says in other ways (RFC 9113 §8.2.2, §8.3.1).
+pub(crate) fn for_http2(fields: &mut HeaderMap) {
+    for name in [CONNECTION, UPGRADE, HOST] {
+        fields.remove(name);
+    }
+}
+
 /// How many times OPTIONS and TRACE may still be forwarded, where they say so
 /// (RFC 9110 §7.6.2).
 pub(crate) fn hops_left(method: &Method, fields: &HeaderMap) -> Option<u64> {

@@ -22,6 +22,11 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "URL", value_parser = origin)]
     pub(crate) origin: Option<Authority>,
 
+    /// Speak HTTP/2 to the origin, without TLS and from the first byte, as gRPC
+    /// wants it; upgrades are not possible then
+    #[arg(long)]
+    pub(crate) origin_http2: bool,
+
     /// How much the cache may hold, such as 16MiB or 1GiB
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
     pub(crate) cache_memory: u64,
@@ -51,6 +56,10 @@ pub(crate) struct Flags {
     /// How long requests in flight may take to finish after SIGINT or SIGTERM
     #[arg(long, value_name = "MS", default_value = "10000", value_parser = millis)]
     pub(crate) shutdown_grace: Duration,
+
+    /// Write a line for each request
+    #[arg(long)]
+    pub(crate) access_log: bool,
 
     /// Leave the latency layer out
     #[arg(long)]

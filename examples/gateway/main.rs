@@ -5,12 +5,15 @@
 //! [`server`], is cleaned by [`fields`], goes through the layers that the
 //! [`flags`] leave in, and on to the origin by [`proxy`].
 
+mod access;
 mod connection;
 mod demo;
 mod fields;
 mod flags;
 mod forwarding;
 mod hints;
+mod logs;
+mod origin;
 mod proxy;
 mod server;
 mod tunnel;
@@ -21,10 +24,13 @@ use std::process::ExitCode;
 use tower::ServiceBuilder;
 use tower_edge::Edge;
 use tower_edge::cache::{CacheLayer, SetCookie, StaleOnError};
+use tower_edge::core::Optional;
 use tower_edge::metrics::LatencyLayer;
 
+use crate::access::AccessLayer;
 use crate::flags::{Flags, Misuse};
 use crate::forwarding::Forwarding;
+use crate::origin::Origin;
 use crate::proxy::Proxy;
 use crate::server::Patience;
 
@@ -37,12 +43,14 @@ async fn main() -> ExitCode {
 }
 
 async fn run(flags: Flags) -> Result<(), Misuse> {
+    logs::init(flags.access_log)?;
     let stop = server::stop_signal()?;
     let (listener, address) = server::listen(flags.listen).await?;
     let origin = match &flags.origin {
         Some(origin) => origin.clone(),
         None => demo::start().await?,
     };
+    let origin = if flags.origin_http2 { Origin::http2(origin) } else { Origin::http1(origin) };
     let proxy = Proxy::new(origin, flags.timeout);
     let latency = flags.latency().then(|| LatencyLayer::new().server_timing(flags.server_timing));
     let measured = latency.as_ref().map(LatencyLayer::handle);
@@ -50,7 +58,9 @@ async fn run(flags: Flags) -> Result<(), Misuse> {
     let edge = Edge::new().latency(latency).cache(cache);
     let forwarding = Forwarding::trusting(&flags.trust);
     let clean = move |request| fields::clean_request(request, &forwarding);
-    let service = ServiceBuilder::new().map_request(clean).layer(edge).service(proxy);
+    let access = flags.access_log.then(|| AccessLayer::trusting(&flags.trust));
+    let access: Optional<AccessLayer> = access.into();
+    let service = ServiceBuilder::new().map_request(clean).layer(access).layer(edge).service(proxy);
 
     hints::print(&flags, address);
     let patience = Patience { idle: flags.idle_timeout, grace: flags.shutdown_grace };

@@ -6,16 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, MAX_FORWARDS, TRANSFER_ENCODING, UPGRADE};
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{self as client, Client};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower::Service;
 use tower_edge::core::{Expected, Problem, ReplyBody, RequestHead, TapBody};
 
+use crate::origin::{Fault, Origin, Outgoing};
 use crate::upload::Upload;
 use crate::{fields, tunnel};
 
@@ -24,21 +22,14 @@ use crate::{fields, tunnel};
 /// Whatever goes wrong becomes a response here, so that the layers see it.
 #[derive(Clone, Debug)]
 pub(crate) struct Proxy {
-    client: Client<HttpConnector, TapBody<Incoming, Upload>>,
-    origin: Authority,
+    origin: Origin,
     timeout: Duration,
 }
 
 impl Proxy {
     /// Forwards to `origin`, which may be silent for `timeout` before it answers.
-    pub(crate) fn new(origin: Authority, timeout: Duration) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .build(connector);
-        Self { client, origin, timeout }
+    pub(crate) fn new(origin: Origin, timeout: Duration) -> Self {
+        Self { origin, timeout }
     }
 
     async fn forward(self, mut request: Request<Incoming>) -> Response<ReplyBody<Incoming>> {
@@ -63,7 +54,7 @@ impl Proxy {
     ) -> Result<Response<Incoming>, Problem> {
         let upload = Upload::default();
         let request = self.outbound(head, body, &upload)?;
-        let answer = upload.unless_silent(self.timeout, self.client.request(request)).await;
+        let answer = upload.unless_silent(self.timeout, self.origin.send(request)).await;
         let mut response = answer.ok_or(SLOW)?.map_err(|error| match upload.is_broken() {
             true => BROKEN_UPLOAD,
             false => fault(&error),
@@ -77,13 +68,13 @@ impl Proxy {
         Ok(response)
     }
 
-    /// The request as the origin gets it, in HTTP/1.1.
+    /// The request as the origin gets it.
     fn outbound(
         &self,
         head: &request::Parts,
         body: Incoming,
         upload: &Upload,
-    ) -> Result<Request<TapBody<Incoming, Upload>>, Problem> {
+    ) -> Result<Request<Outgoing>, Problem> {
         if head.method == Method::CONNECT {
             return Err(NO_CONNECT);
         }
@@ -96,21 +87,27 @@ impl Proxy {
         }
         let path = head.uri.path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let uri = Uri::builder().scheme(Scheme::HTTP).authority(self.origin.clone());
-        let uri = uri.path_and_query(path).build().map_err(|_| NO_HOST)?;
 
         let mut fields = head.headers.clone();
         if let Some(left) = fields::hops_left(&head.method, &fields) {
             fields.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
         }
-        // hyper's client would drop the body of a GET that has no length.
-        if !body.is_end_stream() && !fields.contains_key(CONTENT_LENGTH) {
+        if self.origin.is_http2() {
+            fields::for_http2(&mut fields);
+        } else if !body.is_end_stream() && !fields.contains_key(CONTENT_LENGTH) {
+            // hyper's client would drop the body of a GET that has no length.
             fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         let expected = Expected::by_size(&body.size_hint());
         let mut request = Request::new(TapBody::new(body, upload.clone(), expected));
         *request.method_mut() = head.method.clone();
-        *request.uri_mut() = uri;
+        *request.uri_mut() = match target.authority().filter(|_| self.origin.is_http2()) {
+            Some(host) => {
+                Uri::builder().scheme(Scheme::HTTP).authority(host).path_and_query(path).build()
+            }
+            None => Ok(Uri::from(path)),
+        }
+        .map_err(|_| NO_HOST)?;
         *request.headers_mut() = fields;
         Ok(request)
     }
@@ -145,21 +142,13 @@ fn last_hop(request: &RequestHead<'_>) -> Response<Bytes> {
 }
 
 /// Tells the log what happened; the client gets no more than the problem.
-fn fault(error: &client::Error) -> Problem {
-    eprintln!("origin: {}", causes(error));
-    match error.is_connect() {
+fn fault(fault: &Fault) -> Problem {
+    tracing::warn!(error = fault.causes(), "the origin failed");
+    match fault.unreachable {
         true => UNREACHABLE,
         false => BAD_ANSWER,
     }
 }
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-/// Some servers close idle connections after 5 s: a request must not meet that.
-const IDLE: Duration = Duration::from_secs(4);
 
 const NO_CONNECT: Problem =
     Problem::new(StatusCode::NOT_IMPLEMENTED, 12, "this gateway opens no tunnels");

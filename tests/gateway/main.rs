@@ -4,7 +4,10 @@
 
 mod failures;
 mod flags;
+mod grpc;
 mod hostile;
+mod logs;
+mod many;
 mod memory;
 mod origins;
 mod printed;
