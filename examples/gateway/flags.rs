@@ -27,6 +27,10 @@ pub(crate) struct Flags {
     #[arg(long)]
     pub(crate) origin_http2: bool,
 
+    /// Where to serve GET /metrics, in the text format of Prometheus
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(crate) console: Option<SocketAddr>,
+
     /// How much the cache may hold, such as 16MiB or 1GiB
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
     pub(crate) cache_memory: u64,

@@ -5,7 +5,7 @@ use tower_edge::metrics::Measurements;
 use crate::flags::Flags;
 
 /// Prints where the gateway listens and what to try there.
-pub(crate) fn print(flags: &Flags, address: SocketAddr) {
+pub(crate) fn print(flags: &Flags, address: SocketAddr, console: Option<SocketAddr>) {
     let origin = flags.origin.as_ref().map(|origin| format!("http://{origin}"));
     let front = origin.as_deref().unwrap_or("its demo origin");
     println!("The gateway listens on http://{address}, in front of {front}. Try:\n");
@@ -13,6 +13,9 @@ pub(crate) fn print(flags: &Flags, address: SocketAddr) {
     for hint in hints(flags) {
         let hint = hint.replace("GATEWAY", &format!("http://{address}"));
         println!("{}", hint.replace("ORIGIN", front));
+    }
+    if let Some(console) = console.filter(|_| flags.latency()) {
+        print!("{}", METRICS.replace("CONSOLE", &format!("http://{console}")));
     }
     println!("Ctrl-C stops it.");
 }
@@ -78,6 +81,11 @@ curl -i GATEWAY/slow
 const TIMING: &str = "\
 curl -I GATEWAY/json
   # Server-Timing says how long the layers took
+";
+
+const METRICS: &str = "\
+curl CONSOLE/metrics
+  # how many requests there were and how long they took, for Prometheus
 ";
 
 const DEMO_STREAMS: &str = "\

@@ -4,9 +4,15 @@
 //! and prints what to try; `--help` lists its flags. A request comes in through
 //! [`server`], is cleaned by [`fields`], goes through the layers that the
 //! [`flags`] leave in, and on to the origin by [`proxy`].
+//!
+//! What it does not do: TLS; tunnels by CONNECT, also those of HTTP/2
+//! (RFC 8441), so that a WebSocket needs HTTP/1.1 on both sides; and interim
+//! responses. hyper's server cannot send `1xx` but for its own `100 Continue`,
+//! and its client drops those of the origin, so none is ever stored.
 
 mod access;
 mod connection;
+mod console;
 mod demo;
 mod fields;
 mod flags;
@@ -45,7 +51,13 @@ async fn main() -> ExitCode {
 async fn run(flags: Flags) -> Result<(), Misuse> {
     logs::init(flags.access_log)?;
     let stop = server::stop_signal()?;
-    let (listener, address) = server::listen(flags.listen).await?;
+    let (listener, address) = server::listen("--listen", flags.listen).await?;
+    let mut console = None;
+    if let Some(wanted) = flags.console {
+        let (listener, address) = server::listen("--console", wanted).await?;
+        console::start(listener, console::collect()?);
+        console = Some(address);
+    }
     let origin = match &flags.origin {
         Some(origin) => origin.clone(),
         None => demo::start().await?,
@@ -62,7 +74,7 @@ async fn run(flags: Flags) -> Result<(), Misuse> {
     let access: Optional<AccessLayer> = access.into();
     let service = ServiceBuilder::new().map_request(clean).layer(access).layer(edge).service(proxy);
 
-    hints::print(&flags, address);
+    hints::print(&flags, address, console);
     let patience = Patience { idle: flags.idle_timeout, grace: flags.shutdown_grace };
     server::serve(listener, service, stop, patience).await;
     if let Some(measured) = measured {

@@ -33,7 +33,7 @@ impl Origin {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .build(connector);
-        Self { authority, connections: Connections::Http1(client) }
+        Self { authority, connections: Connections::Http1(Arc::new(client)) }
     }
 
     /// Speaks HTTP/2 to it, from the first byte and over one connection.
@@ -130,7 +130,7 @@ impl Fault {
 
 #[derive(Clone, Debug)]
 enum Connections {
-    Http1(Client<HttpConnector, Outgoing>),
+    Http1(Arc<Client<HttpConnector, Outgoing>>),
     Http2(Arc<Mutex<Option<SendRequest<Outgoing>>>>),
 }
 

@@ -29,8 +29,11 @@ pub(crate) struct Patience {
     pub(crate) grace: Duration,
 }
 
-/// Listens at `address`; also gives the address with its real port.
-pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Misuse> {
+/// Listens at the `address` of `flag`; also gives the address with its real port.
+pub(crate) async fn listen(
+    flag: &str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), Misuse> {
     let bound = async {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
@@ -38,7 +41,7 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAd
     };
     bound.await.map_err(|error: io::Error| {
         let free = SocketAddr::new(address.ip(), 0);
-        Misuse::new("--listen", address, format!("{error}; {free} is any free port"))
+        Misuse::new(flag, address, format!("{error}; {free} is any free port"))
     })
 }
 

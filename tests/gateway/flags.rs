@@ -32,6 +32,7 @@ async fn an_unknown_flag_is_an_error_that_names_the_nearest_one() {
 async fn a_bad_value_is_one_line_with_the_flag_and_a_right_value() {
     for (flag, value, right) in [
         ("--listen", "localhost", "127.0.0.1:3000"),
+        ("--console", "3001", "127.0.0.1:3000"),
         ("--origin", "ftp://127.0.0.1", "http://127.0.0.1:8080"),
         ("--cache-memory", "16XB", "16MiB"),
         ("--trust", "10.0.0.0/33", "10.0.0.0/8"),
@@ -50,9 +51,13 @@ async fn a_bad_value_is_one_line_with_the_flag_and_a_right_value() {
 #[tokio::test]
 async fn a_port_in_use_is_one_line_with_the_flag_and_a_right_value() {
     let first = gateway(&[]).await;
-    let error = refused(&["--listen", &first.address().to_string()]).await;
-    assert_eq!(error.lines().count(), 1, "{error}");
-    for part in ["--listen", &first.address().to_string(), "in use", "127.0.0.1:0"] {
-        assert!(error.contains(part), "{error}");
+    let address = first.address().to_string();
+    for flags in [&["--listen"][..], &["--listen", "127.0.0.1:0", "--console"]] {
+        let error = refused(&[flags, &[&address]].concat()).await;
+        let flag = flags[flags.len() - 1];
+        assert_eq!(error.lines().count(), 1, "{error}");
+        for part in [flag, &address, "in use", "127.0.0.1:0"] {
+            assert!(error.contains(part), "{error}");
+        }
     }
 }

@@ -83,10 +83,11 @@ async fn a_call_to_a_server_that_is_no_server_of_http_2_is_unavailable() {
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
     let (_sender, messages) = unbounded_channel();
     let answer = client.request(call(&gateway.url("/test.Echo/Stream"), messages));
-    let (answer, ()) = tokio::join!(soon(answer), async {
+    let refuse = async || {
         let (_, mut asked) = origin.asked().await;
         asked.send("HTTP/1.1 400 Bad Request\r\n\r\n").await;
-    });
+    };
+    let answer = while_it_does(refuse, answer).await;
     let answer = answer.unwrap();
     assert_eq!(
         (answer.status().as_u16(), &answer.headers()["grpc-status"]),
@@ -101,8 +102,17 @@ async fn a_new_connection_follows_one_that_ended() {
     let gateway = gateway(&["--origin", &url, "--origin-http2"]).await;
     for _ in 0..2 {
         let get = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
-        let hangs_up = async { drop(origin.asked().await) };
-        let (answer, ()) = tokio::join!(gateway.exchange(get), hangs_up);
+        let hang_up = async || drop(origin.asked().await);
+        let answer = while_it_does(hang_up, gateway.exchange(get)).await;
         assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    }
+}
+
+/// What the client gets while the origin does the same on each connection: a
+/// request that a connection has not taken is sent on the next one.
+async fn while_it_does<F: Future>(each: impl AsyncFn(), client: F) -> F::Output {
+    tokio::select! {
+        answer = client => answer,
+        () = async { loop { each().await } } => unreachable!("it goes on for ever"),
     }
 }

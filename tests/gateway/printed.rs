@@ -14,8 +14,8 @@ async fn printed_commands_do_what_they_say() {
 }
 
 #[tokio::test]
-async fn commands_printed_with_server_timing_do_what_they_say() {
-    try_all(&["--server-timing"]).await;
+async fn commands_printed_with_measurements_do_what_they_say() {
+    try_all(&["--server-timing", "--console", "127.0.0.1:0"]).await;
 }
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn commands_printed_without_the_cache_do_what_they_say() {
 
 #[tokio::test]
 async fn commands_printed_without_any_layer_do_what_they_say() {
-    try_all(&["--bare", "--server-timing"]).await;
+    try_all(&["--bare", "--server-timing", "--console", "127.0.0.1:0"]).await;
 }
 
 #[tokio::test]
@@ -115,6 +115,13 @@ async fn check(command: &str, claim: &str) {
             let said = run(command).await;
             said.lines()
                 .any(|line| line.starts_with("server-timing: ") && line.contains("total;dur="))
+        }
+        "how many requests there were and how long they took, for Prometheus" => {
+            let said = run(command).await;
+            ["count", "sum", "bucket"].iter().all(|of| {
+                let name = format!("http_server_request_duration_seconds_{of}{{");
+                said.lines().any(|line| line.starts_with(&name))
+            })
         }
         "the same over HTTP/2" => run(command).await.starts_with("HTTP/2 200 "),
         "an event each 200 ms, as the origin sends them" => streams(command).await,

@@ -150,20 +150,22 @@ async fn connect_is_refused() {
 async fn an_upgrade_becomes_a_tunnel() {
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
     let request = format!("GET /chat HTTP/1.1\r\nHost: h\r\n{upgrade}");
-    let mut exchange = Exchange::start(&request, &[]).await;
-    assert_lines(&exchange.head, &["connection: upgrade", "upgrade: websocket"], &[]);
-    exchange.origin.send(&format!("HTTP/1.1 101 Switching Protocols\r\n{upgrade}")).await;
-    let head = exchange.client.until("\r\n\r\n").await;
-    assert!(head.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{head}");
-    assert_lines(&head, &["connection: upgrade", "upgrade: websocket"], &[]);
-    for said in ["one.", "two."] {
-        exchange.client.send(said).await;
-        assert_eq!(exchange.origin.until(".").await, said);
-        exchange.origin.send(said).await;
-        assert_eq!(exchange.client.until(".").await, said);
+    for flags in [&[][..], &["--bare"]] {
+        let mut exchange = Exchange::start(&request, flags).await;
+        assert_lines(&exchange.head, &["connection: upgrade", "upgrade: websocket"], &[]);
+        exchange.origin.send(&format!("HTTP/1.1 101 Switching Protocols\r\n{upgrade}")).await;
+        let head = exchange.client.until("\r\n\r\n").await;
+        assert!(head.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{head}");
+        assert_lines(&head, &["connection: upgrade", "upgrade: websocket"], &[]);
+        for said in ["one.", "two."] {
+            exchange.client.send(said).await;
+            assert_eq!(exchange.origin.until(".").await, said);
+            exchange.origin.send(said).await;
+            assert_eq!(exchange.client.until(".").await, said);
+        }
+        drop(exchange.client);
+        assert_eq!(exchange.origin.rest().await, "");
     }
-    drop(exchange.client);
-    assert_eq!(exchange.origin.rest().await, "");
 }
 
 #[tokio::test]
@@ -227,13 +229,16 @@ async fn an_upload_streams_in_chunks() {
 
 #[tokio::test]
 async fn an_event_arrives_before_the_stream_ends() {
-    let mut exchange =
-        Exchange::start("GET /sse HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", &[]).await;
-    exchange.origin.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n").await;
-    exchange.origin.send("Transfer-Encoding: chunked\r\n\r\n8\r\ndata: 1\n\r\n").await;
-    exchange.client.until("data: 1\n").await;
-    exchange.origin.send("8\r\ndata: 2\n\r\n0\r\n\r\n").await;
-    assert!(exchange.client.rest().await.ends_with("data: 2\n\r\n0\r\n\r\n"));
+    for flags in [&[][..], &["--bare"]] {
+        let mut exchange =
+            Exchange::start("GET /sse HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", flags)
+                .await;
+        exchange.origin.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n").await;
+        exchange.origin.send("Transfer-Encoding: chunked\r\n\r\n8\r\ndata: 1\n\r\n").await;
+        exchange.client.until("data: 1\n").await;
+        exchange.origin.send("8\r\ndata: 2\n\r\n0\r\n\r\n").await;
+        assert!(exchange.client.rest().await.ends_with("data: 2\n\r\n0\r\n\r\n"));
+    }
 }
 
 #[tokio::test]
