@@ -1,6 +1,6 @@
 use std::fs;
 
-use tower_edge_tests::Connection;
+use tower_edge_tests::{Connection, is_long};
 
 use crate::gateway;
 
@@ -32,7 +32,7 @@ async fn ask(client: &mut Connection) {
 
 /// How many; 10,000 in the long form.
 fn count() -> usize {
-    match std::env::var_os("TOWER_EDGE_LONG").is_some_and(|long| long == "1") {
+    match is_long() {
         true => {
             let limits = fs::read_to_string("/proc/self/limits").unwrap();
             let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();

@@ -6,12 +6,14 @@
 #![allow(clippy::unwrap_used, reason = "a test may end where it fails")]
 
 mod connection;
+mod long;
 mod origin;
 mod program;
 mod recorder;
 mod shell;
 
 pub use connection::{Connection, soon};
+pub use long::is_long;
 pub use origin::Origin;
 pub use program::Program;
 pub use recorder::Recorder;
