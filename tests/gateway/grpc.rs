@@ -100,17 +100,23 @@ async fn a_new_connection_follows_one_that_ended() {
     let origin = Origin::start().await;
     let url = origin.url();
     let gateway = gateway(&["--origin", &url, "--origin-http2"]).await;
+    let mut connections = 0;
     for _ in 0..2 {
-        let get = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
-        let hang_up = async || drop(origin.asked().await);
-        let answer = while_it_does(hang_up, gateway.exchange(get)).await;
+        let before = connections;
+        let get = gateway.exchange("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        let hang_up = async || {
+            drop(origin.asked().await);
+            connections += 1;
+        };
+        let answer = while_it_does(hang_up, get).await;
         assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+        assert!(connections > before, "the request went to a connection that had ended");
     }
 }
 
 /// What the client gets while the origin does the same on each connection: a
 /// request that a connection has not taken is sent on the next one.
-async fn while_it_does<F: Future>(each: impl AsyncFn(), client: F) -> F::Output {
+async fn while_it_does<F: Future>(mut each: impl AsyncFnMut(), client: F) -> F::Output {
     tokio::select! {
         answer = client => answer,
         () = async { loop { each().await } } => unreachable!("it goes on for ever"),
