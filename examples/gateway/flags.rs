@@ -48,6 +48,10 @@ pub(crate) struct Flags {
     #[arg(long)]
     pub(crate) server_timing: bool,
 
+    /// Log requests that took longer than this, to the end of their body
+    #[arg(long, value_name = "MS", value_parser = millis)]
+    pub(crate) slow: Option<Duration>,
+
     /// How long the origin may be silent before its answer begins
     #[arg(long, value_name = "MS", default_value = "30000", value_parser = millis)]
     pub(crate) timeout: Duration,

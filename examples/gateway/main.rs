@@ -26,12 +26,13 @@ mod tunnel;
 mod upload;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tower::ServiceBuilder;
 use tower_edge::Edge;
 use tower_edge::cache::{CacheLayer, SetCookie, StaleOnError};
 use tower_edge::core::Optional;
-use tower_edge::metrics::LatencyLayer;
+use tower_edge::metrics::{EventCounters, LatencyLayer};
 
 use crate::access::AccessLayer;
 use crate::flags::{Flags, Misuse};
@@ -64,7 +65,7 @@ async fn run(flags: Flags) -> Result<(), Misuse> {
     };
     let origin = if flags.origin_http2 { Origin::http2(origin) } else { Origin::http1(origin) };
     let proxy = Proxy::new(origin, flags.timeout);
-    let latency = flags.latency().then(|| LatencyLayer::new().server_timing(flags.server_timing));
+    let latency = flags.latency().then(|| latency(&flags));
     let measured = latency.as_ref().map(LatencyLayer::handle);
     let cache = flags.cache().then(|| cache(&flags));
     let edge = Edge::new().latency(latency).cache(cache);
@@ -83,8 +84,16 @@ async fn run(flags: Flags) -> Result<(), Misuse> {
     Ok(())
 }
 
+fn latency(flags: &Flags) -> LatencyLayer {
+    let latency = LatencyLayer::new().server_timing(flags.server_timing);
+    match flags.slow {
+        Some(slow) => latency.log_slower_than(slow),
+        None => latency,
+    }
+}
+
 fn cache(flags: &Flags) -> CacheLayer {
-    let cache = CacheLayer::new(flags.cache_memory);
+    let cache = CacheLayer::new(flags.cache_memory).observe(Arc::new(EventCounters::new()));
     match flags.cache_rfc {
         true => cache.set_cookie(SetCookie::Rfc).stale_on_error(StaleOnError::Rfc),
         false => cache,

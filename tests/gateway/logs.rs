@@ -50,3 +50,19 @@ async fn what_goes_wrong_at_the_origin_is_logged_as_a_warning() {
     assert!(complaints.contains(" WARN gateway::proxy: the origin failed error="), "{complaints}");
     assert!(!complaints.contains("access: "), "{complaints}");
 }
+
+#[tokio::test]
+async fn slow_requests_are_logged_with_where_the_time_went() {
+    let gateway = gateway(&["--slow", "500"]).await;
+    for path in ["/json", "/slow"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        gateway.exchange(&request).await;
+    }
+    let complaints = gateway.stop().await;
+    let slow: Vec<_> = complaints.lines().filter(|line| line.contains("slow request")).collect();
+    assert_eq!(slow.len(), 1, "{complaints}");
+    assert!(
+        slow[0].contains(" WARN tower_edge::slow: ") && slow[0].contains("cache;desc="),
+        "{slow:?}"
+    );
+}

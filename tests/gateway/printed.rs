@@ -118,10 +118,11 @@ async fn check(command: &str, claim: &str) {
         }
         "how many requests there were and how long they took, for Prometheus" => {
             let said = run(command).await;
-            ["count", "sum", "bucket"].iter().all(|of| {
-                let name = format!("http_server_request_duration_seconds_{of}{{");
-                said.lines().any(|line| line.starts_with(&name))
-            })
+            said.contains("tower_edge_cache_lookups_total{")
+                && ["count", "sum", "bucket"].iter().all(|of| {
+                    let name = format!("http_server_request_duration_seconds_{of}{{");
+                    said.lines().any(|line| line.starts_with(&name))
+                })
         }
         "the same over HTTP/2" => run(command).await.starts_with("HTTP/2 200 "),
         "an event each 200 ms, as the origin sends them" => streams(command).await,
