@@ -11,8 +11,8 @@ use crate::body::CacheBody;
 use crate::entry::Entry;
 use crate::fill::{Draft, Fill};
 use crate::policy::{
-    self, Candidate, Exchange, Selection, Unstorable, identified, may_replace_error, same_origin,
-    storable, stored_fields, updated_fields,
+    self, Candidate, Exchange, RequestDirectives, Selection, Unstorable, identified,
+    may_replace_error, same_origin, storable, stored_fields, updated_fields,
 };
 use crate::shared::Shared;
 use crate::status::{Forward, Status};
@@ -138,7 +138,8 @@ impl Fetch {
         B: Body<Data = Bytes>,
     {
         let stored = self.selected.as_ref()?;
-        may_replace_error(&shared.rules, &stored.kept, now).then(|| {
+        let wishes = RequestDirectives::of(&self.request);
+        may_replace_error(&shared.rules, &wishes, &stored.kept, now).then(|| {
             let age = stored.kept.freshness.age(now);
             let mut answer = stored.answer(&self.request, self.head_only, age);
             shared.tell_of(Status::StaleOnError(failed), answer.headers_mut());

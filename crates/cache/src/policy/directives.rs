@@ -14,6 +14,8 @@ pub(crate) struct RequestDirectives {
     pub(crate) min_fresh: Option<Duration>,
     /// How stale a response may be; without an argument for ever.
     pub(crate) max_stale: Option<Duration>,
+    /// How stale it may be if the origin fails (RFC 5861 §4).
+    pub(crate) stale_if_error: Option<Duration>,
 }
 
 impl RequestDirectives {
@@ -35,13 +37,14 @@ impl RequestDirectives {
             b"max-stale" => {
                 least(&mut all.max_stale, argument.map_or(FOREVER, |_| seconds(argument)))
             }
+            b"stale-if-error" => least(&mut all.stale_if_error, seconds(argument)),
             _ => {}
         });
         all
     }
 }
 
-/// What a response permits caches (RFC 9111 §5.2.2, RFC 5861).
+/// What a response permits caches (RFC 9111 §5.2.2, RFC 5861, RFC 8246).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ResponseDirectives {
     pub(crate) no_store: bool,
@@ -51,6 +54,7 @@ pub(crate) struct ResponseDirectives {
     pub(crate) must_revalidate: bool,
     pub(crate) proxy_revalidate: bool,
     pub(crate) must_understand: bool,
+    pub(crate) immutable: bool,
     pub(crate) max_age: Option<Duration>,
     pub(crate) s_maxage: Option<Duration>,
     pub(crate) stale_while_revalidate: Option<Duration>,
@@ -78,6 +82,7 @@ impl ResponseDirectives {
             b"must-revalidate" => self.must_revalidate = true,
             b"proxy-revalidate" => self.proxy_revalidate = true,
             b"must-understand" => self.must_understand = true,
+            b"immutable" => self.immutable = true,
             b"max-age" => state(&mut self.max_age, seconds(argument)),
             b"s-maxage" => state(&mut self.s_maxage, seconds(argument)),
             b"stale-while-revalidate" => least(&mut self.stale_while_revalidate, seconds(argument)),
@@ -189,7 +194,7 @@ fn lower<'a>(name: &[u8], buffer: &'a mut [u8; LONGEST]) -> &'a [u8] {
 const LONGEST: usize = "stale-while-revalidate".len();
 
 /// 2^31 seconds, the least that RFC 9111 §1.2.2 wants an overflow to become.
-const FOREVER: Duration = Duration::from_secs(1 << 31);
+pub(super) const FOREVER: Duration = Duration::from_secs(1 << 31);
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@ use http::header::{AGE, DATE, EXPIRES, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::ResponseDirectives;
-use super::directives::delta_seconds;
+use super::directives::{FOREVER, delta_seconds};
 
 /// When a response was asked for and when its head arrived.
 #[derive(Clone, Copy, Debug)]
@@ -109,10 +109,11 @@ fn initial_age(headers: &HeaderMap, exchange: &Exchange) -> Duration {
     apparent.max(age_value(headers) + delay)
 }
 
-/// `Age`: the first member of the first line; what is no number is ignored (§5.1).
+/// `Age` of the first line; a list and what is no number may mean any age, so
+/// that the response is stale (§5.1).
 fn age_value(headers: &HeaderMap) -> Duration {
-    let first = headers.get(AGE).and_then(|age| age.as_bytes().split(|&c| c == b',').next());
-    first.and_then(|age| delta_seconds(age.trim_ascii())).unwrap_or_default()
+    let first = headers.get(AGE).map(|age| delta_seconds(age.as_bytes().trim_ascii()));
+    first.map_or(Duration::ZERO, |age| age.unwrap_or(FOREVER))
 }
 
 /// The only value of a date field, in any of the three forms (RFC 9110 §5.6.7).
@@ -212,12 +213,16 @@ mod tests {
             (&[("age", "30"), ("date", DATE_LAST_MINUTE)], 2, 60),
             (&[("age", "70"), ("date", DATE_LAST_MINUTE)], 2, 72),
             (&[("date", DATE_NEXT_MINUTE)], 2, 2),
-            (&[("age", "-3")], 0, 0),
-            (&[("age", "+3")], 0, 0),
             (&[("age", "3"), ("age", "9")], 0, 3),
+            (&[("age", "3"), ("age", "x")], 0, 3),
             (&[("age", "99999999999999999999")], 0, 1 << 31),
-            (&[("age", "3, 9")], 0, 3),
-            (&[("date", DATE_NOW), ("age", "x")], 0, 0),
+            (&[("age", "3, 9")], 0, 1 << 31),
+            (&[("age", "-3")], 0, 1 << 31),
+            (&[("age", "+3")], 0, 1 << 31),
+            (&[("age", "1.5")], 0, 1 << 31),
+            (&[("age", "")], 0, 1 << 31),
+            (&[("age", "x"), ("age", "3")], 0, 1 << 31),
+            (&[("date", DATE_NOW), ("age", "x")], 0, 1 << 31),
         ] {
             assert_eq!(freshness(200, fields, delay).1, seconds, "{fields:?}");
         }

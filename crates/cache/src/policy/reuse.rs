@@ -22,16 +22,19 @@ pub(crate) fn reuse(request: &RequestDirectives, stored: &Kept, now: Instant) ->
     if stored.no_cache {
         return Reuse::Stale;
     }
-    let too_old = request.max_age.is_some_and(|most| age > most);
     let left = lifetime.saturating_sub(age);
+    let immutable = stored.immutable && !left.is_zero();
+    let too_old = !immutable && request.max_age.is_some_and(|most| age > most);
     let too_short = request.min_fresh.is_some_and(|least| left < least);
     if request.no_cache || too_old || too_short {
         return if left.is_zero() { Reuse::Stale } else { Reuse::Unwanted };
     }
     let staleness = age.saturating_sub(lifetime);
+    // §5.2.1.1: who states an age, and no max-stale, wants nothing stale.
+    let wants_fresh = request.max_age.is_some() && request.max_stale.is_none();
     if !left.is_zero() {
         Reuse::Serve { age }
-    } else if staleness < stored.stale.while_revalidate {
+    } else if staleness < stored.stale.while_revalidate && !wants_fresh {
         Reuse::ServeAndRefresh { age }
     } else if !stored.stale.forbidden && request.max_stale.is_some_and(|most| staleness <= most) {
         Reuse::Serve { age }
@@ -40,12 +43,19 @@ pub(crate) fn reuse(request: &RequestDirectives, stored: &Kept, now: Instant) ->
     }
 }
 
-/// Whether a stale response may answer in place of a failed origin
-/// (RFC 9111 §4.2.4, RFC 5861 §4).
-pub(crate) fn may_replace_error(rules: &Rules, stored: &Kept, now: Instant) -> bool {
+/// Whether a stale response may answer in place of a failed origin, because the
+/// origin, the client or the operator permits it (RFC 9111 §4.2.4, RFC 5861 §4).
+pub(crate) fn may_replace_error(
+    rules: &Rules,
+    request: &RequestDirectives,
+    stored: &Kept,
+    now: Instant,
+) -> bool {
     let staleness = stored.freshness.age(now).saturating_sub(stored.freshness.lifetime());
-    let disconnected = rules.stale_on_error == StaleOnError::Rfc && !stored.stale.forbidden;
-    !stored.no_cache && (disconnected || staleness < stored.stale.if_error)
+    let disconnected = rules.stale_on_error == StaleOnError::Rfc;
+    let accepted = request.stale_if_error.is_some_and(|most| staleness < most);
+    let permitted = !stored.stale.forbidden && (disconnected || accepted);
+    !stored.no_cache && (permitted || staleness < stored.stale.if_error)
 }
 
 #[cfg(test)]
@@ -108,6 +118,12 @@ mod tests {
             ("", "max-age=60, stale-while-revalidate=5", 64, refresh(64)),
             ("", "max-age=60, stale-while-revalidate=5", 65, Reuse::Stale),
             ("no-cache", "max-age=60, stale-while-revalidate=5", 64, Reuse::Stale),
+            ("max-age=99", "max-age=60, stale-while-revalidate=5", 64, Reuse::Stale),
+            ("max-age=99, max-stale", "max-age=60, stale-while-revalidate=5", 64, refresh(64)),
+            ("max-age=0", "max-age=60, immutable", 59, serve(59)),
+            ("max-age=0", "max-age=60, immutable", 60, Reuse::Stale),
+            ("no-cache", "max-age=60, immutable", 59, Reuse::Unwanted),
+            ("min-fresh=2", "max-age=60, immutable", 59, Reuse::Unwanted),
         ] {
             assert_eq!(reused(request, response, age), verdict, "{request} {response} {age}");
         }
@@ -117,18 +133,25 @@ mod tests {
     fn a_failed_origin_may_be_replaced_within_its_window_or_as_the_rfc_permits() {
         let directives = Rules::default();
         let rfc = Rules { stale_on_error: StaleOnError::Rfc, ..Rules::default() };
-        for (rules, response, age, replaced) in [
-            (&directives, "max-age=60", 61, false),
-            (&directives, "max-age=60, stale-if-error=5", 64, true),
-            (&directives, "max-age=60, stale-if-error=5", 65, false),
-            (&directives, "max-age=60, stale-if-error=5, no-cache", 1, false),
-            (&rfc, "max-age=60", 99_999, true),
-            (&rfc, "max-age=60, must-revalidate", 61, false),
-            (&rfc, "s-maxage=60", 61, false),
-            (&rfc, "s-maxage=60, stale-if-error=5", 64, true),
+        for (rules, request, response, age, replaced) in [
+            (&directives, "", "max-age=60", 61, false),
+            (&directives, "", "max-age=60, stale-if-error=5", 64, true),
+            (&directives, "", "max-age=60, stale-if-error=5", 65, false),
+            (&directives, "", "max-age=60, stale-if-error=5, no-cache", 1, false),
+            (&directives, "stale-if-error=5", "max-age=60", 64, true),
+            (&directives, "stale-if-error=5", "max-age=60", 65, false),
+            (&directives, "stale-if-error", "max-age=60", 61, false),
+            (&directives, "stale-if-error=5", "max-age=60, must-revalidate", 64, false),
+            (&directives, "stale-if-error=5", "s-maxage=60", 64, false),
+            (&rfc, "", "max-age=60", 99_999, true),
+            (&rfc, "", "max-age=60, must-revalidate", 61, false),
+            (&rfc, "", "s-maxage=60", 61, false),
+            (&rfc, "", "s-maxage=60, stale-if-error=5", 64, true),
         ] {
             let (stored, now) = stored(response, age);
-            assert_eq!(may_replace_error(rules, &stored, now), replaced, "{response} {age}");
+            let request = RequestDirectives::of(&control(request));
+            let may = may_replace_error(rules, &request, &stored, now);
+            assert_eq!(may, replaced, "{request:?} {response} {age}");
         }
     }
 }

@@ -26,6 +26,9 @@ pub(crate) struct Kept {
     pub(crate) generated: SystemTime,
     /// `no-cache`: never reused without validation.
     pub(crate) no_cache: bool,
+    /// While it is fresh it does not change, whatever a client believes
+    /// (RFC 8246).
+    pub(crate) immutable: bool,
     pub(crate) stale: Stale,
 }
 
@@ -105,7 +108,8 @@ pub(crate) fn storable(
     }
     let stale = stale(rules, &directives);
     let generated = date(headers, DATE).unwrap_or(exchange.wall);
-    let kept = Kept { freshness, generated, no_cache: directives.no_cache, stale };
+    let ResponseDirectives { no_cache, immutable, .. } = directives;
+    let kept = Kept { freshness, generated, no_cache, immutable, stale };
     Ok((kept, directives.excluded))
 }
 

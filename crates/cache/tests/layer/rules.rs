@@ -5,6 +5,7 @@ use tower_edge_testkit::{Gate, MockBody, Received};
 use crate::play::{Play, answer, request, respond, seconds};
 
 const FRESH: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"a\"")];
+const VALIDATED: &str = "fwd=stale; fwd-status=304";
 
 #[tokio::test(start_paused = true)]
 async fn a_fresh_response_is_served_with_its_age() {
@@ -30,6 +31,20 @@ async fn the_age_counts_what_other_caches_and_the_way_took() {
     assert_eq!(play.get(&[]).await.field("age"), "59");
     seconds(1).await;
     assert_eq!(play.get(&[]).await.did(), "fwd=stale; stored");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_an_age_that_cannot_be_read_is_stale() {
+    for (age, did) in [("5", "hit"), ("5, 6", VALIDATED), ("-1", VALIDATED), ("soon", VALIDATED)] {
+        let play = Play::new(move |_, head| match head.headers().contains_key("if-none-match") {
+            true => answer(304, &[("cache-control", "max-age=60")], ""),
+            false => answer(200, &[FRESH[0], FRESH[1], ("age", age)], "body"),
+        });
+        play.get(&[]).await;
+        assert_eq!(play.get(&[]).await.did(), did, "{age}");
+        let hit = play.get(&[]).await;
+        assert_eq!((hit.did(), hit.field("age")), ("hit", if age == "5" { "5" } else { "0" }));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -300,6 +315,20 @@ async fn the_client_may_ask_for_more_than_freshness() {
         assert_eq!(play.get(&[("cache-control", wish)]).await.did(), did, "{wish}");
     }
     assert_eq!(play.get(&[("pragma", "no-cache")]).await.did(), "fwd=request; stored");
+}
+
+/// RFC 8246: a reload asks for an age of zero, and need not reach the origin.
+#[tokio::test(start_paused = true)]
+async fn what_is_immutable_is_not_validated_while_it_is_fresh() {
+    let play = Play::always(&[("cache-control", "max-age=60, immutable"), ("etag", "\"a\"")]);
+    play.get(&[]).await;
+    seconds(10).await;
+    let reload = play.get(&[("cache-control", "max-age=0"), ("if-none-match", "\"a\"")]).await;
+    assert_eq!((reload.status.as_u16(), reload.did()), (304, "hit"));
+    let forced = play.get(&[("cache-control", "no-cache")]).await;
+    assert_eq!(forced.did(), "fwd=request; stored");
+    seconds(60).await;
+    assert_eq!(play.get(&[("cache-control", "max-age=0")]).await.did(), "fwd=stale; stored");
 }
 
 #[tokio::test(start_paused = true)]

@@ -141,6 +141,21 @@ async fn a_stale_response_replaces_a_failure_within_its_window() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_may_accept_a_stale_response_for_a_failure() {
+    let play = Play::new(|number, _| match number {
+        0 => answer(200, &[("cache-control", "max-age=5")], "body"),
+        _ => answer(500, &[], "failed"),
+    });
+    play.get(&[]).await;
+    seconds(9).await;
+    for (wish, text) in
+        [("", "failed"), ("stale-if-error=5", "body"), ("stale-if-error=4", "failed")]
+    {
+        assert_eq!(play.get(&[("cache-control", wish)]).await.text(), text, "{wish}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_windows_have_defaults() {
     let layer = cache()
         .stale_if_error(Duration::from_secs(3))
