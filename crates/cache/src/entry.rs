@@ -1,13 +1,13 @@
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::header::{AGE, CACHE_STATUS, CONTENT_LENGTH, ETAG};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tower_edge_core::ReplyBody;
 
 use crate::age::age_value;
-use crate::partial::partial;
-use crate::policy::{Kept, Selection, not_modified, not_modified_fields};
+use crate::partial::{has_ranges, partial};
+use crate::policy::{Content, Kept, Selection, not_modified, not_modified_fields};
 use crate::turn::Turns;
 
 /// A stored response, with all that decides about its reuse.
@@ -18,7 +18,7 @@ pub(crate) struct Entry {
     pub(crate) fields: HeaderMap,
     /// Those of a 304, made once so that clients who have it are cheap.
     unmodified: HeaderMap,
-    pub(crate) body: Bytes,
+    pub(crate) content: Content,
     pub(crate) trailers: Option<HeaderMap>,
     pub(crate) selection: Selection,
     pub(crate) kept: Kept,
@@ -29,12 +29,12 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Makes an entry whose memory belongs to it alone, whatever buffers of the
-    /// connection the response came in.
+    /// Makes an entry whose fields have memory of their own, whatever buffers of
+    /// the connection the response came in.
     pub(crate) fn new(
         status: StatusCode,
         fields: &HeaderMap,
-        body: Vec<u8>,
+        content: Content,
         trailers: Option<HeaderMap>,
         selection: Selection,
         kept: Kept,
@@ -44,7 +44,7 @@ impl Entry {
             status,
             fields: prepared(fields),
             unmodified: HeaderMap::new(),
-            body: body.into_boxed_slice().into(),
+            content,
             trailers: trailers.as_ref().map(compacted),
             selection,
             kept,
@@ -52,7 +52,7 @@ impl Entry {
             refreshing: Turns::default(),
         };
         if entry.trailers.is_none() && status != StatusCode::NO_CONTENT {
-            entry.fields.insert(CONTENT_LENGTH, HeaderValue::from(entry.body.len()));
+            entry.fields.insert(CONTENT_LENGTH, HeaderValue::from(entry.content.length()));
         }
         entry.tagged(own_tag)
     }
@@ -64,7 +64,7 @@ impl Entry {
             status: self.status,
             fields: prepared(fields),
             unmodified: HeaderMap::new(),
-            body: self.body.clone(),
+            content: self.content.clone(),
             trailers: self.trailers.clone(),
             selection,
             kept,
@@ -114,7 +114,7 @@ impl Entry {
         size_of::<Self>()
             + fields(&self.fields)
             + self.unmodified.capacity() * FIELD
-            + self.body.len()
+            + self.content.weight()
             + trailers
             + self.selection.weight()
     }
@@ -134,7 +134,7 @@ impl Entry {
             *response.headers_mut() = self.unmodified.clone();
         } else if !head_only
             && self.has_parts()
-            && let Some(partial) = partial(&self.fields, &self.body, request)
+            && let Some(partial) = partial(&self.fields, &self.content, request)
         {
             response = partial;
         } else {
@@ -148,15 +148,25 @@ impl Entry {
         response
     }
 
+    /// Whether it has what a request asks for: all, or the parts of it that are
+    /// stored (RFC 9111 §3.3).
+    pub(crate) fn can_answer(&self, request: &HeaderMap, head_only: bool) -> bool {
+        self.content.is_whole() || (!head_only && has_ranges(&self.fields, &self.content, request))
+    }
+
     /// Whether it can be answered in parts: the trailers are about the whole.
-    fn has_parts(&self) -> bool {
+    pub(crate) fn has_parts(&self) -> bool {
         self.status == StatusCode::OK && self.trailers.is_none()
     }
 
     fn reply<B>(&self) -> ReplyBody<B> {
-        match &self.trailers {
-            None => ReplyBody::bytes(self.body.clone()),
-            Some(trailers) => ReplyBody::with_trailers(self.body.clone(), trailers.clone()),
+        match (&self.content, &self.trailers) {
+            (Content::Whole(bytes), None) => ReplyBody::bytes(bytes.clone()),
+            (Content::Whole(bytes), Some(trailers)) => {
+                ReplyBody::with_trailers(bytes.clone(), trailers.clone())
+            }
+            // It is answered in parts only.
+            (Content::Parts(_), _) => ReplyBody::empty(),
         }
     }
 }

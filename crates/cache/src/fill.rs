@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -7,10 +8,12 @@ use http::{HeaderMap, StatusCode};
 use tower_edge_core::{End, Event, Expected, Tap};
 
 use crate::entry::Entry;
-use crate::policy::{Kept, Selection};
+use crate::flight::Fetch;
+use crate::join::joined;
+use crate::policy::{Content, Exchange, Kept, Selection};
 use crate::shared::Shared;
-use crate::store::{ResourceKey, Ticket};
 use crate::tag::ContentTag;
+use crate::variants::with;
 
 /// Copies a body on its way to the client, and stores it when it is whole.
 ///
@@ -26,12 +29,14 @@ pub(crate) struct Fill {
 /// An entry that wants its body.
 #[derive(Debug)]
 pub(crate) struct Draft {
-    pub(crate) key: ResourceKey,
-    pub(crate) ticket: Ticket,
+    pub(crate) fetch: Box<Fetch>,
     pub(crate) status: StatusCode,
     pub(crate) fields: HeaderMap,
     pub(crate) selection: Selection,
     pub(crate) kept: Kept,
+    pub(crate) exchange: Exchange,
+    /// Where its bytes belong, and the length of the whole, if it is a part.
+    pub(crate) part: Option<(Range<usize>, usize)>,
     pub(crate) expected: Expected,
 }
 
@@ -39,7 +44,8 @@ impl Fill {
     pub(crate) fn new(shared: Arc<Shared>, draft: Draft) -> Self {
         let bytes = draft.expected.bytes().unwrap_or(0).min(shared.max_entry);
         let body = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
-        let untagged = draft.status == StatusCode::OK && !draft.fields.contains_key(ETAG);
+        let is_whole = draft.status == StatusCode::OK && draft.part.is_none();
+        let untagged = is_whole && !draft.fields.contains_key(ETAG);
         let tag = (untagged && shared.generate_etag).then(ContentTag::default);
         Self { shared, work: Some(Box::new(Work { draft, body, tag })) }
     }
@@ -70,17 +76,18 @@ impl Tap<Bytes> for Fill {
             End::Dropped => return self.give_up("client left"),
         };
         let Some(work) = self.work.take() else { return };
-        let Work { draft, body, tag } = *work;
-        if draft.expected.bytes().is_some_and(|bytes| bytes != body.len() as u64) {
+        let part = work.draft.part.as_ref().map(|(range, _)| range.len() as u64);
+        let announced = [work.draft.expected.bytes(), part];
+        if announced.into_iter().flatten().any(|bytes| bytes != work.body.len() as u64) {
             return self.shared.tell(&Event::CacheNotStored { why: "length is not as announced" });
         }
-        let Draft { key, ticket, status, fields, selection, kept, .. } = draft;
-        let tag = tag.and_then(ContentTag::finish);
-        let entry = Entry::new(status, &fields, body, trailers, selection, kept, tag);
-        let bytes = entry.weight() as u64;
-        self.shared.store.insert(&key, ticket, Arc::new(entry));
-        self.shared.counts.stored.fetch_add(1, Ordering::Relaxed);
-        self.shared.tell(&Event::CacheStored { bytes });
+        match work.store(&self.shared, trailers) {
+            Some(bytes) => {
+                self.shared.counts.stored.fetch_add(1, Ordering::Relaxed);
+                self.shared.tell(&Event::CacheStored { bytes });
+            }
+            None => self.shared.tell(&Event::CacheNotStored { why: "outdated" }),
+        }
     }
 }
 
@@ -90,4 +97,33 @@ struct Work {
     body: Vec<u8>,
     /// There if the response has no tag and is to have one.
     tag: Option<ContentTag>,
+}
+
+impl Work {
+    /// Stores what is whole now; gives what it takes of memory. `None` if it was
+    /// invalidated on its way, or is of no use beside what is there.
+    fn store(self, shared: &Shared, trailers: Option<HeaderMap>) -> Option<u64> {
+        let Self { draft, body, tag } = self;
+        let body = Bytes::from(body.into_boxed_slice());
+        let tag = tag.and_then(ContentTag::finish);
+        let Draft { fetch, status, fields, selection, kept, part, .. } = &draft;
+        let mut stored = None;
+        shared.store.change(&fetch.key, fetch.ticket, |variants| {
+            let entry = match part {
+                Some((range, length)) => {
+                    let content = Content::part(range, *length, body);
+                    joined(shared, &draft, content, variants)?
+                }
+                None => {
+                    let (content, selection) = (Content::Whole(body), selection.clone());
+                    Entry::new(*status, fields, content, trailers, selection, *kept, tag)
+                }
+            };
+            let weight = entry.weight() as u64;
+            let all = with(variants, entry, &fetch.request)?;
+            stored = Some(weight);
+            Some(all)
+        });
+        stored
+    }
 }

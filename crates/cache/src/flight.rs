@@ -2,17 +2,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, ETAG, LAST_MODIFIED, LOCATION, RANGE};
+use http::header::{CONTENT_LOCATION, CONTENT_RANGE, LOCATION, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body;
-use tower_edge_core::{Event, Expected, Refusal, ReplyBody, ResponseHead, Step, Trace};
+use tower_edge_core::{Event, Expected, Refusal, ResponseHead, Step, Trace};
 
 use crate::body::CacheBody;
 use crate::entry::Entry;
 use crate::fill::{Draft, Fill};
+use crate::join::is_wanted;
 use crate::policy::{
-    self, Candidate, Exchange, RequestDirectives, Selection, Unstorable, identified,
-    may_replace_error, same_origin, storable, stored_fields, updated_fields,
+    self, Candidate, Exchange, RequestDirectives, Selection, content_range, may_replace_error,
+    names_target, same_origin, storable, stored_fields,
 };
 use crate::shared::Shared;
 use crate::status::{Forward, Status};
@@ -25,11 +26,13 @@ pub(crate) enum Flight {
     Pass(Forward),
     /// What is stored for this resource is no longer true if it succeeds.
     Unsafe(Box<ResourceKey>),
+    /// That too, and its response may be stored in its place.
+    Post(Box<Fetch>),
     /// It may be stored, or say something about what is stored.
     Fetch(Box<Fetch>),
 }
 
-/// A GET or HEAD on its way upstream.
+/// A GET or HEAD, or a POST, on its way upstream.
 #[derive(Debug)]
 pub(crate) struct Fetch {
     pub(crate) key: ResourceKey,
@@ -72,6 +75,7 @@ impl Flight {
                 invalidate(shared, &key, &ResponseHead::new(&response));
                 passed(shared, Status::Forwarded(Forward::Method), response)
             }
+            Self::Post(fetch) => fetch.land_post(shared, response),
             Self::Fetch(fetch) => fetch.land(shared, response),
         }
     }
@@ -117,7 +121,43 @@ impl Fetch {
         if response.status() == StatusCode::NOT_MODIFIED && !self.nominated.is_empty() {
             return self.freshen(shared, response.headers(), &exchange);
         }
-        match self.fill(shared, &response, &exchange) {
+        self.deliver(shared, response, &exchange)
+    }
+
+    /// Ends a POST, whose response may stand for its target (RFC 9110 §9.3.3).
+    fn land_post<B>(
+        mut self: Box<Self>,
+        shared: &Arc<Shared>,
+        response: Response<B>,
+    ) -> Response<CacheBody<B>>
+    where
+        B: Body<Data = Bytes>,
+    {
+        invalidate(shared, &self.key, &ResponseHead::new(&response));
+        let responded = shared.clock.now();
+        let exchange = Exchange { requested: self.requested, responded, wall: shared.clock.wall() };
+        if response.status() == StatusCode::OK
+            && names_target(&self.key.target(), response.headers())
+            && shared.rules.directives(response.headers()).states_lifetime()
+        {
+            self.ticket = shared.store.ticket(&self.key);
+            return self.deliver(shared, response, &exchange);
+        }
+        passed(shared, Status::Forwarded(self.forward), response)
+    }
+
+    /// Passes a response on, and stores it meanwhile where that is permitted.
+    fn deliver<B>(
+        self: Box<Self>,
+        shared: &Arc<Shared>,
+        response: Response<B>,
+        exchange: &Exchange,
+    ) -> Response<CacheBody<B>>
+    where
+        B: Body<Data = Bytes>,
+    {
+        let forward = self.forward;
+        match self.fill(shared, &response, exchange) {
             Some((fill, expected)) => {
                 let mut response = response.map(|body| CacheBody::filling(body, fill, expected));
                 shared.tell_of(Status::Stored(forward), response.headers_mut());
@@ -128,7 +168,7 @@ impl Fetch {
     }
 
     /// A stale answer in place of a failed origin's.
-    fn replace<B>(
+    pub(crate) fn replace<B>(
         &self,
         shared: &Shared,
         now: Instant,
@@ -142,117 +182,52 @@ impl Fetch {
         may_replace_error(&shared.rules, &wishes, &stored.kept, now).then(|| {
             let age = stored.kept.freshness.age(now);
             let mut answer = stored.answer(&self.request, self.head_only, age);
-            shared.tell_of(Status::StaleOnError(failed), answer.headers_mut());
+            shared.tell_of(Status::StaleOnError(self.forward, failed), answer.headers_mut());
             answer.map(CacheBody::own)
         })
     }
 
-    /// Answers with what is stored, updated from a 304 (RFC 9111 §4.3.4).
-    fn freshen<B>(
-        &self,
-        shared: &Shared,
-        update: &HeaderMap,
-        exchange: &Exchange,
-    ) -> Response<CacheBody<B>>
-    where
-        B: Body<Data = Bytes>,
-    {
-        let asked: Vec<_> = self.nominated.iter().map(|entry| entry.received()).collect();
-        let Some(stored) = identified(update, asked.iter()).map(|at| &self.nominated[at]) else {
-            // The origin speaks of a representation that we did not ask about:
-            // nothing is validated.
-            shared.store.invalidate(&self.key);
-            let failed = Some(StatusCode::NOT_MODIFIED);
-            return self.replace(shared, exchange.responded, failed).unwrap_or_else(|| {
-                let mut answer = not_validated();
-                shared.tell_of(Status::Forwarded(self.forward), answer.headers_mut());
-                answer.map(CacheBody::own)
-            });
-        };
-        let fresh = self.update(shared, stored, update, exchange);
-        let age = fresh.kept.freshness.age(exchange.responded);
-        let mut answer = fresh.answer(&self.request, false, age);
-        shared.tell_of(Status::Validated(self.forward), answer.headers_mut());
-        answer.map(CacheBody::own)
-    }
-
-    /// Stores a response with newer fields (RFC 9111 §3.2); removes it where they
-    /// take back the leave to store it.
-    fn update(
-        &self,
-        shared: &Shared,
-        stored: &Arc<Entry>,
-        update: &HeaderMap,
-        exchange: &Exchange,
-    ) -> Arc<Entry> {
-        let mut fields = updated_fields(&stored.received(), update, exchange.wall);
-        let judged = storable(&shared.rules, &self.candidate(stored.status, &fields, exchange));
-        let selection = Selection::of(&self.request, &fields);
-        match (judged, selection) {
-            (Ok((kept, excluded)), Some(selection)) => {
-                excluded.iter().for_each(|name| drop(fields.remove(name)));
-                let fresh = Arc::new(stored.freshened(&fields, selection, kept));
-                shared.store.insert(&self.key, self.ticket, fresh.clone());
-                fresh
-            }
-            // This request is not to leave anything behind; others may.
-            (
-                Err(Unstorable::Authorization | Unstorable::Unwanted | Unstorable::MethodOverride),
-                _,
-            ) => stored.clone(),
-            _ => {
-                shared.store.invalidate(&self.key);
-                stored.clone()
-            }
-        }
-    }
-
-    /// Updates what is stored from a HEAD, or removes it (RFC 9111 §4.3.5).
-    fn compare<B>(&self, shared: &Shared, response: &Response<B>, exchange: &Exchange) {
-        let Some(stored) = self.selected.as_ref().filter(|_| response.status() == StatusCode::OK)
-        else {
-            return;
-        };
-        let update = response.headers();
-        let validators = [ETAG, LAST_MODIFIED, CONTENT_LENGTH];
-        let same = validators.iter().all(|name| {
-            update.get(name).is_none_or(|value| stored.fields.get(name) == Some(value))
-        });
-        match same {
-            true => drop(self.update(shared, stored, update, exchange)),
-            false => drop(shared.store.invalidate(&self.key)),
-        }
-    }
-
     /// Starts to store a response, where that is permitted and it may fit.
+    ///
+    /// A part is judged as the 200 that it is a part of (RFC 9111 §3.3).
     fn fill<B: Body>(
-        self,
+        mut self: Box<Self>,
         shared: &Arc<Shared>,
         response: &Response<B>,
         exchange: &Exchange,
     ) -> Option<(Fill, Expected)> {
-        let status = response.status();
-        // What an origin says of a range need not hold for the whole.
-        let ranged = self.nominated.is_empty() && self.request.contains_key(RANGE);
-        if ranged && status != StatusCode::OK {
+        let (status, headers) = (response.status(), response.headers());
+        let ranged = self.request.contains_key(RANGE);
+        let is_part = ranged && status == StatusCode::PARTIAL_CONTENT;
+        let part = is_part.then(|| content_range(headers)).flatten();
+        // What else an origin says of a range need not hold for the whole.
+        if ranged && part.is_none() && status != StatusCode::OK {
             return None;
         }
-        let candidate = self.candidate(status, response.headers(), exchange);
+        let status = if is_part { StatusCode::OK } else { status };
+        let candidate = self.candidate(status, headers, exchange);
         let (kept, excluded) = storable(&shared.rules, &candidate).ok()?;
-        let fields = stored_fields(response.headers(), &excluded, exchange.wall);
+        let mut fields = stored_fields(headers, &excluded, exchange.wall);
+        fields.remove(CONTENT_RANGE);
         let selection = Selection::of(&self.request, &fields)?;
         let head = ResponseHead::new(response);
         let expected = Expected::of(&Method::GET, &head, &response.body().size_hint());
-        if expected.bytes().is_some_and(|bytes| bytes > shared.max_entry) {
+        let size = part.as_ref().map(|(range, _)| range.len() as u64).or(expected.bytes());
+        if size.is_some_and(|bytes| bytes > shared.max_entry) {
             shared.tell(&Event::CacheNotStored { why: "too large" });
             return None;
         }
-        let Self { key, ticket, .. } = self;
-        let draft = Draft { key, ticket, status, fields, selection, kept, expected };
+        self.selected = None;
+        let (fetch, exchange) = (self, *exchange);
+        let draft = Draft { fetch, status, fields, selection, kept, exchange, part, expected };
+        if let Some((_, length)) = draft.part {
+            let stored = shared.store.get(&draft.fetch.key.target()).unwrap_or_default();
+            is_wanted(&draft, length, &stored).then_some(())?;
+        }
         Some((Fill::new(shared.clone(), draft), expected))
     }
 
-    fn candidate<'a>(
+    pub(crate) fn candidate<'a>(
         &'a self,
         status: StatusCode,
         headers: &'a HeaderMap,
@@ -270,14 +245,6 @@ where
 {
     let mut response = response.map(CacheBody::passed);
     shared.tell_of(status, response.headers_mut());
-    response
-}
-
-/// What is left to say when the origin validates what it was not asked about,
-/// and nothing stored may go out without validation.
-fn not_validated<B>() -> Response<ReplyBody<B>> {
-    let mut response = Response::new(ReplyBody::empty());
-    *response.status_mut() = StatusCode::BAD_GATEWAY;
     response
 }
 

@@ -57,8 +57,10 @@ mod entry;
 mod etag;
 mod fill;
 mod flight;
+mod freshen;
 mod future;
 mod handle;
+mod join;
 mod layer;
 mod lookup;
 mod partial;
@@ -70,6 +72,7 @@ mod status;
 mod store;
 mod tag;
 mod turn;
+mod variants;
 
 pub use body::CacheBody;
 pub use etag::{EtagBody, EtagFuture, EtagLayer, EtagService};

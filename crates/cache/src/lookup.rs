@@ -11,7 +11,8 @@ use crate::policy::{RequestDirectives, Reuse, ask_for_all, reuse};
 use crate::refresh::Refresh;
 use crate::shared::Shared;
 use crate::status::{Forward, Status};
-use crate::store::{ResourceKey, Variants, selected};
+use crate::store::ResourceKey;
+use crate::variants::{Variants, selected};
 
 /// What becomes of a request: an answer at once, a flight upstream, or both.
 pub(crate) enum Decision<B> {
@@ -35,7 +36,12 @@ impl Shared {
             ref method if method.is_safe() || method == Method::CONNECT => {
                 Decision::Forward(Flight::Pass(Forward::Method))
             }
-            _ => Decision::Forward(match ResourceKey::of(&request.target()) {
+            ref method => Decision::Forward(match ResourceKey::of(&request.target()) {
+                Some(key) if method == Method::POST => {
+                    let fetch = self.fetch(request, key, None, Vec::new(), now);
+                    let forward = Forward::Method;
+                    Flight::Post(Box::new(Fetch { forward, default_ttl: None, ..fetch }))
+                }
                 Some(key) => Flight::Unsafe(Box::new(key)),
                 None => Flight::Pass(Forward::Method),
             }),
@@ -53,7 +59,8 @@ impl Shared {
         let head_only = request.method() == Method::HEAD;
         let wishes = RequestDirectives::of(request.headers());
         let variants = self.store.get(&target);
-        let entry = variants.as_ref().and_then(|found| selected(found, request.headers()));
+        let entry =
+            variants.as_ref().and_then(|found| selected(found, request.headers(), head_only));
         let reuse = entry.map(|entry| (entry, reuse(&wishes, &entry.kept, now)));
         let forward = match reuse {
             Some((entry, Reuse::Serve { age })) => {
@@ -68,8 +75,7 @@ impl Shared {
             }
             Some((_, Reuse::Stale)) => Forward::Stale,
             Some((_, Reuse::Unwanted)) => Forward::Request,
-            None if variants.is_some() => Forward::VaryMiss,
-            None => Forward::UriMiss,
+            None => missing(variants.as_ref(), request.headers()),
         };
         if wishes.only_if_cached {
             let mut answer = NOT_CACHED.response(request).map(ReplyBody::bytes);
@@ -82,8 +88,8 @@ impl Shared {
         let nominated = match (&variants, entry) {
             _ if head_only => Vec::new(),
             (_, Some(entry)) => vec![entry.clone()],
-            (Some(variants), None) => tagged(variants),
-            (None, None) => Vec::new(),
+            (Some(variants), None) if forward == Forward::VaryMiss => tagged(variants),
+            (_, None) => Vec::new(),
         };
         let fetch = self.fetch(request, key, entry, nominated, now);
         Decision::Forward(Flight::Fetch(Box::new(Fetch { forward, ..fetch })))
@@ -148,10 +154,21 @@ fn is_for_cache(headers: &HeaderMap) -> bool {
     !upgrades && !names.iter().any(|name| headers.contains_key(name))
 }
 
+/// Why nothing that is stored can answer.
+fn missing(variants: Option<&Variants>, request: &HeaderMap) -> Forward {
+    match variants {
+        None => Forward::UriMiss,
+        Some(all) if all.iter().any(|entry| entry.selection.matches(request)) => Forward::Partial,
+        Some(_) => Forward::VaryMiss,
+    }
+}
+
 /// The variants that an entity tag can tell apart: if the origin chooses one of
-/// them, it need not send it again (RFC 9111 §4.3.1).
+/// them, it need not send it again (RFC 9111 §4.3.1). Of parts it would be of no
+/// use (§4.3.2).
 fn tagged(variants: &Variants) -> Vec<Arc<Entry>> {
-    variants.iter().filter(|entry| entry.origin_tag().is_some()).cloned().collect()
+    let whole = |entry: &&Arc<Entry>| entry.origin_tag().is_some() && entry.content.is_whole();
+    variants.iter().filter(whole).cloned().collect()
 }
 
 /// The answer to `only-if-cached` when nothing is (RFC 9111 §5.2.1.7).

@@ -6,7 +6,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE, RANGE}
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tower_edge_core::ReplyBody;
 
-use crate::policy::{Asked, asked, partial_fields, ranges_apply, unsatisfiable_fields};
+use crate::policy::{Asked, Content, asked, partial_fields, ranges_apply, unsatisfiable_fields};
 
 /// The answer to a GET that asks for parts of a stored 200 (RFC 9110 §§14.2,
 /// 15.3.7); `None` where the whole is the answer.
@@ -14,58 +14,75 @@ use crate::policy::{Asked, asked, partial_fields, ranges_apply, unsatisfiable_fi
 /// Parts are views of the stored bytes. `Age` and `Cache-Status` are to be added.
 pub(crate) fn partial<B>(
     stored: &HeaderMap,
-    body: &Bytes,
+    content: &Content,
     request: &HeaderMap,
 ) -> Option<Response<ReplyBody<B>>> {
-    if !request.contains_key(RANGE) {
-        return None;
-    }
-    let media_type = stored.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    let asked = asked(request, body.len(), PART_HEAD + media_type.len())?;
-    if !ranges_apply(request, stored) {
-        return None;
-    }
+    let asked = applicable(stored, content, request)?;
+    let length = content.length();
     let (status, mut fields) = match asked {
         Asked::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, unsatisfiable_fields(stored)),
         _ => (StatusCode::PARTIAL_CONTENT, partial_fields(stored, request.contains_key(IF_RANGE))),
     };
     let (name, value, pieces) = match asked {
-        Asked::Unsatisfiable => (CONTENT_RANGE, format!("bytes */{}", body.len()), Vec::new()),
-        Asked::One(part) => {
-            (CONTENT_RANGE, content_range(&part, body.len()), vec![body.slice(part)])
-        }
+        Asked::Unsatisfiable => (CONTENT_RANGE, format!("bytes */{length}"), Vec::new()),
+        Asked::One(part) => (CONTENT_RANGE, content_range(&part, length), content.slice(&part)?),
         Asked::Several(parts) => {
             let boundary = boundary();
             let media_type_of_all = format!("multipart/byteranges; boundary={boundary}");
-            (CONTENT_TYPE, media_type_of_all, multipart(body, &parts, media_type, &boundary))
+            (CONTENT_TYPE, media_type_of_all, multipart(stored, content, &parts, &boundary)?)
         }
     };
-    let length = pieces.iter().map(Bytes::len).sum::<usize>();
+    let sent = pieces.iter().map(Bytes::len).sum::<usize>();
     fields.insert(name, HeaderValue::try_from(value).ok()?);
-    fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    fields.insert(CONTENT_LENGTH, HeaderValue::from(sent));
     let mut response = Response::new(ReplyBody::pieces(pieces));
     *response.status_mut() = status;
     *response.headers_mut() = fields;
     Some(response)
 }
 
+/// Whether a request asks for ranges of a stored 200, and all of them are there.
+pub(crate) fn has_ranges(stored: &HeaderMap, content: &Content, request: &HeaderMap) -> bool {
+    let has = |part: &Range<usize>| content.slice(part).is_some();
+    match applicable(stored, content, request) {
+        Some(Asked::One(part)) => has(&part),
+        Some(Asked::Several(parts)) => parts.iter().all(has),
+        Some(Asked::Unsatisfiable) | None => false,
+    }
+}
+
+/// What the ranges of a request ask for, if they count.
+fn applicable(stored: &HeaderMap, content: &Content, request: &HeaderMap) -> Option<Asked> {
+    if !request.contains_key(RANGE) {
+        return None;
+    }
+    let asked = asked(request, content.length(), PART_HEAD + media_type(stored).len())?;
+    ranges_apply(request, stored).then_some(asked)
+}
+
 /// The pieces of a body of several parts (RFC 9110 §14.6, RFC 2046 §5.1.1).
 fn multipart(
-    body: &Bytes,
+    stored: &HeaderMap,
+    content: &Content,
     parts: &[Range<usize>],
-    media_type: &[u8],
     boundary: &str,
-) -> Vec<Bytes> {
+) -> Option<Vec<Bytes>> {
     let mut pieces = Vec::with_capacity(2 * parts.len() + 1);
+    let media_type = media_type(stored);
     let name: &[u8] = if media_type.is_empty() { b"" } else { b"\r\nContent-Type: " };
     for part in parts {
         let start = format!("{}--{boundary}", if pieces.is_empty() { "" } else { "\r\n" });
-        let end = format!("\r\nContent-Range: {}\r\n\r\n", content_range(part, body.len()));
-        let head = [start.as_bytes(), name, media_type, end.as_bytes()].concat();
-        pieces.extend([head.into(), body.slice(part.clone())]);
+        let content_range = content_range(part, content.length());
+        let end = format!("\r\nContent-Range: {content_range}\r\n\r\n");
+        pieces.push([start.as_bytes(), name, media_type, end.as_bytes()].concat().into());
+        pieces.extend(content.slice(part)?);
     }
     pieces.push(format!("\r\n--{boundary}--\r\n").into());
-    pieces
+    Some(pieces)
+}
+
+fn media_type(stored: &HeaderMap) -> &[u8] {
+    stored.get(CONTENT_TYPE).map_or(b"", HeaderValue::as_bytes)
 }
 
 fn content_range(part: &Range<usize>, length: usize) -> String {

@@ -38,7 +38,7 @@ impl Shared {
     pub(crate) fn tell_of(&self, status: Status, fields: &mut HeaderMap) {
         let counter = match status {
             Status::Hit { ttl: 0.. } => &self.counts.hits,
-            Status::Hit { .. } | Status::StaleOnError(_) => &self.counts.stale,
+            Status::Hit { .. } | Status::StaleOnError(..) => &self.counts.stale,
             Status::Validated(_) => &self.counts.validated,
             _ => &self.counts.forwarded,
         };

@@ -16,6 +16,7 @@ pub(crate) enum Forward {
     VaryMiss,
     Request,
     Stale,
+    Partial,
 }
 
 impl Forward {
@@ -24,7 +25,7 @@ impl Forward {
         match self {
             Self::Bypass => "bypass",
             Self::Method => "method",
-            Self::UriMiss | Self::VaryMiss => "miss",
+            Self::UriMiss | Self::VaryMiss | Self::Partial => "miss",
             Self::Request => "request",
             Self::Stale => "expired",
         }
@@ -45,7 +46,7 @@ pub(crate) enum Status {
     Validated(Forward),
     /// It was forwarded in vain, with this status if there was one, and what is
     /// stored answers though it is stale.
-    StaleOnError(Option<StatusCode>),
+    StaleOnError(Forward, Option<StatusCode>),
     /// It wanted only what is stored, and there was nothing.
     Unsatisfied,
 }
@@ -60,7 +61,7 @@ impl Status {
     /// The word for logs and traces.
     pub(crate) const fn word(self) -> &'static str {
         match self {
-            Self::Hit { ttl: ..0 } | Self::StaleOnError(_) => "stale",
+            Self::Hit { ttl: ..0 } | Self::StaleOnError(..) => "stale",
             Self::Hit { .. } => "hit",
             Self::Validated(_) => "validated",
             Self::Unsatisfied => "unsatisfied",
@@ -124,10 +125,12 @@ impl StatusField {
             Status::Validated(forward) => {
                 format!("{name}; fwd={}; fwd-status=304", FORWARDS[forward as usize])
             }
-            Status::StaleOnError(Some(status)) => {
-                format!("{name}; fwd=stale; fwd-status={}; detail=stale-if-error", status.as_u16())
+            Status::StaleOnError(forward, failed) => {
+                let failed = failed
+                    .map_or(String::new(), |failed| format!("; fwd-status={}", failed.as_u16()));
+                let forward = FORWARDS[forward as usize];
+                format!("{name}; fwd={forward}{failed}; detail=stale-if-error")
             }
-            Status::StaleOnError(None) => format!("{name}; fwd=stale; detail=stale-if-error"),
             Status::Unsatisfied => format!("{name}; detail=only-if-cached"),
         };
         HeaderValue::try_from(text).ok()
@@ -158,7 +161,8 @@ thread_local! {
 const SLOTS: usize = 64;
 
 /// In the order of [`Forward`].
-const FORWARDS: [&str; 6] = ["bypass", "method", "uri-miss", "vary-miss", "request", "stale"];
+const FORWARDS: [&str; 7] =
+    ["bypass", "method", "uri-miss", "vary-miss", "request", "stale", "partial"];
 
 #[cfg(test)]
 mod tests {
@@ -181,10 +185,11 @@ mod tests {
             (Status::Stored(Forward::UriMiss), "a; fwd=uri-miss; stored"),
             (Status::Validated(Forward::Request), "a; fwd=request; fwd-status=304"),
             (
-                Status::StaleOnError(Some(StatusCode::BAD_GATEWAY)),
+                Status::StaleOnError(Forward::Stale, Some(StatusCode::BAD_GATEWAY)),
                 "a; fwd=stale; fwd-status=502; detail=stale-if-error",
             ),
-            (Status::StaleOnError(None), "a; fwd=stale; detail=stale-if-error"),
+            (Status::StaleOnError(Forward::Request, None), "a; fwd=request; detail=stale-if-error"),
+            (Status::Stored(Forward::Partial), "a; fwd=partial; stored"),
         ] {
             assert_eq!(written("a", status), member);
         }

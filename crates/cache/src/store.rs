@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::RandomState;
-use http::{HeaderMap, Uri};
+use http::Uri;
 use moka::Equivalent;
 use moka::ops::compute::Op;
 use moka::sync::Cache;
 use tower_edge_core::Target;
 
 use crate::entry::Entry;
+use crate::variants::Variants;
 
 /// The stored responses, bounded by the memory they take.
 ///
@@ -22,9 +23,6 @@ pub(crate) struct Store {
     epochs: Box<[AtomicU64]>,
     seed: RandomState,
 }
-
-/// The responses of one resource, those that were generated last first.
-pub(crate) type Variants = Arc<[Arc<Entry>]>;
 
 /// The target of stored responses, with memory of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,29 +61,32 @@ impl Store {
         Ticket { slot, epoch: self.epochs[slot].load(Ordering::SeqCst) }
     }
 
-    /// Stores a response in place of those that the same requests select.
-    ///
-    /// Does nothing when the resource was invalidated since the ticket was
-    /// drawn, or when a later response is there.
-    pub(crate) fn insert(&self, key: &ResourceKey, ticket: Ticket, entry: Arc<Entry>) {
+    /// Changes what is stored for a resource, unless there is nothing to change or
+    /// the resource was invalidated since the ticket was drawn. Nothing at all is
+    /// no resource.
+    pub(crate) fn change(
+        &self,
+        key: &ResourceKey,
+        ticket: Ticket,
+        change: impl FnOnce(&[Arc<Entry>]) -> Option<Vec<Arc<Entry>>>,
+    ) {
         let holds = || self.epochs[ticket.slot].load(Ordering::SeqCst) == ticket.epoch;
         if !holds() {
             return;
         }
         self.resources.entry_by_ref(key).and_compute_with(|stored| {
-            let others = stored.map(moka::Entry::into_value).unwrap_or_default();
-            let same = |other: &&Arc<Entry>| other.selection == entry.selection;
-            let later = |other: &Arc<Entry>| other.kept.freshness.is_later(&entry.kept.freshness);
-            if others.iter().find(same).is_some_and(later) {
-                return Op::Nop;
+            let stored = stored.map(moka::Entry::into_value).unwrap_or_default();
+            match change(&stored) {
+                None => Op::Nop,
+                Some(all) if all.is_empty() => Op::Remove,
+                Some(mut all) => {
+                    all.sort_by_key(|entry| Reverse(entry.kept.generated));
+                    Op::Put(all.into())
+                }
             }
-            let others = others.iter().filter(|other| !same(other)).take(MOST_VARIANTS - 1);
-            let mut all: Vec<_> = std::iter::once(&entry).chain(others).cloned().collect();
-            all.sort_by_key(|entry| Reverse(entry.kept.generated));
-            Op::Put(all.into())
         });
         // An invalidation counts first and removes then: one that came between
-        // the look above and the insertion is seen here.
+        // the look above and the change is seen here.
         if !holds() {
             self.resources.invalidate(key);
         }
@@ -158,17 +159,9 @@ impl Equivalent<ResourceKey> for Target<'_> {
     }
 }
 
-/// The newest response that a request selects (RFC 9111 §4.1).
-pub(crate) fn selected<'a>(variants: &'a Variants, request: &HeaderMap) -> Option<&'a Arc<Entry>> {
-    variants.iter().find(|entry| entry.selection.matches(request))
-}
-
 /// Invalidations of different resources rarely share one of these; when they do,
 /// a response is not stored that could have been.
 const EPOCHS: usize = 1024;
-
-/// The most responses kept for one resource.
-const MOST_VARIANTS: usize = 32;
 
 /// What moka keeps for a resource beside key and value, about.
 const RESOURCE: usize = 200;

@@ -3,7 +3,6 @@ use std::time::Duration;
 use http::header::{DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED};
 use http::{HeaderMap, HeaderValue};
 
-use super::ask_for_all;
 use super::freshness::date;
 
 /// Whether the conditions of a request make it 304, given the fields of the
@@ -54,7 +53,7 @@ pub(crate) fn conditions_of(request: &HeaderMap) -> HeaderMap {
 ///
 /// All entity tags are named. A date is only if there is one stored response:
 /// with several nobody could tell which of them a 304 means. The client's ranges
-/// are taken out, so that a response which has changed comes whole.
+/// stay, and hold for a response that has changed.
 pub(crate) fn validate<'a>(
     request: &mut HeaderMap,
     stored: impl Iterator<Item = &'a HeaderMap> + Clone,
@@ -77,7 +76,6 @@ pub(crate) fn validate<'a>(
             None => drop(request.remove(name)),
         }
     }
-    ask_for_all(request);
     true
 }
 
@@ -113,6 +111,12 @@ fn none_match_fails(request: &HeaderMap, response: &HeaderMap) -> bool {
         line.trim_ascii() == b"*"
             || stored.is_some_and(|stored| tags(line).any(|tag| tag == stored))
     })
+}
+
+/// The entity tag of a response, if all that has it has the same bytes
+/// (RFC 9110 §8.8.3).
+pub(crate) fn strong_tag(response: &HeaderMap) -> Option<&HeaderValue> {
+    response.get(ETAG).filter(|tag| is_strong(tag))
 }
 
 fn is_strong(etag: &HeaderValue) -> bool {

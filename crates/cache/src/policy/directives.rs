@@ -73,6 +73,11 @@ impl ResponseDirectives {
         all
     }
 
+    /// Whether it is said for how long the response is fresh, even if for no time.
+    pub(crate) fn states_lifetime(&self) -> bool {
+        self.expires || self.max_age.is_some() || self.s_maxage.is_some()
+    }
+
     pub(super) fn add(&mut self, name: &[u8], argument: Option<&[u8]>) {
         match lower(name, &mut [0; LONGEST]) {
             b"no-store" => self.no_store = true,

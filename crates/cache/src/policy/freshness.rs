@@ -102,7 +102,7 @@ fn heuristic_lifetime(
 }
 
 /// `corrected_initial_age` (§4.2.3).
-fn initial_age(headers: &HeaderMap, exchange: &Exchange) -> Duration {
+pub(crate) fn initial_age(headers: &HeaderMap, exchange: &Exchange) -> Duration {
     let generated = date(headers, DATE).unwrap_or(exchange.wall);
     let apparent = exchange.wall.duration_since(generated).unwrap_or_default();
     let delay = exchange.responded.saturating_duration_since(exchange.requested);

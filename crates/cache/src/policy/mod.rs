@@ -1,6 +1,7 @@
 //! The rules of RFC 9111, on values: no tower, no clock, no waiting.
 
 mod conditions;
+mod content;
 mod directives;
 mod fields;
 mod freshness;
@@ -14,14 +15,17 @@ mod storable;
 mod targeted;
 mod vary;
 
-pub(crate) use conditions::{conditions_of, identified, not_modified, ranges_apply, validate};
+pub(crate) use conditions::{
+    conditions_of, identified, not_modified, ranges_apply, strong_tag, validate,
+};
+pub(crate) use content::{Content, content_range};
 pub(crate) use directives::{RequestDirectives, ResponseDirectives};
 pub(crate) use fields::{
     not_modified_fields, partial_fields, stored_fields, unsatisfiable_fields, updated_fields,
 };
-pub(crate) use freshness::{Exchange, Freshness};
+pub(crate) use freshness::{Exchange, Freshness, initial_age};
 pub(crate) use range::{Asked, ask_for_all, asked};
-pub(crate) use reference::same_origin;
+pub(crate) use reference::{names_target, same_origin};
 pub(crate) use reuse::{Reuse, may_replace_error, reuse};
 pub(crate) use rules::Rules;
 pub use rules::{SetCookie, StaleOnError};

@@ -1,4 +1,5 @@
-use http::Uri;
+use http::header::CONTENT_LOCATION;
+use http::{HeaderMap, Uri};
 use tower_edge_core::Target;
 
 /// The URI that a `Location` or `Content-Location` names, if it has the origin
@@ -25,6 +26,16 @@ pub(crate) fn same_origin(target: &Target<'_>, reference: &str) -> Option<Uri> {
     let same = resolved.scheme().eq_ignore_ascii_case(target.scheme())
         && resolved.authority()?.eq_ignore_ascii_case(target.authority()?);
     same.then_some(uri)
+}
+
+/// Whether a response says that its content is a representation of the target
+/// (RFC 9110 §8.7).
+pub(crate) fn names_target(target: &Target<'_>, response: &HeaderMap) -> bool {
+    let mut lines = response.get_all(CONTENT_LOCATION).iter();
+    let only = lines.next().filter(|_| lines.next().is_none());
+    let reference = only.and_then(|line| line.to_str().ok());
+    let named = reference.and_then(|reference| same_origin(target, reference));
+    named.is_some_and(|uri| Target::from_uri(&uri) == *target)
 }
 
 /// Whether a reference is a URI and not a path, whose first segment has no colon
@@ -80,5 +91,21 @@ mod tests {
             let found = found.as_ref().map(|uri| Target::from_uri(uri).to_string());
             assert_eq!(found.as_deref(), resolved, "{reference}");
         }
+    }
+
+    #[test]
+    fn a_response_may_name_its_target() {
+        let target: Uri = "http://a.example/b/c?q".parse().unwrap();
+        let names = |lines: &[&'static str]| {
+            let lines = lines.iter().map(|line| (CONTENT_LOCATION, line.parse().unwrap()));
+            names_target(&Target::from_uri(&target), &lines.collect())
+        };
+        for same in ["/b/c?q", "c?q", "http://A.EXAMPLE:80/b/c?q", "?q", "../b/./c?q#x"] {
+            assert!(names(&[same]), "{same}");
+        }
+        for other in ["/b/c", "/b/C?q", "https://a.example/b/c?q", "//b.example/b/c?q", "\u{e9}"] {
+            assert!(!names(&[other]), "{other}");
+        }
+        assert!(!names(&[]) && !names(&["/b/c?q", "/b/c?q"]));
     }
 }

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use super::freshness::{date, is_heuristically_cacheable};
 use super::{Exchange, Freshness, RequestDirectives, ResponseDirectives, Rules};
 
-/// A response to GET that could be stored.
+/// A response that could be stored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate<'a> {
     /// The fields of the request.
@@ -59,8 +59,17 @@ pub(crate) enum Unstorable {
     Useless,
 }
 
-/// Decides whether a response to GET may be stored by a shared cache
-/// (RFC 9111 §3). Partial responses (206) are passed on.
+impl Unstorable {
+    /// Whether it is for who asked that a response may not be stored: others may
+    /// leave it behind.
+    pub(crate) fn concerns_one_client(self) -> bool {
+        use Unstorable::{Authorization, MethodOverride, SetCookie, Unwanted};
+        matches!(self, Authorization | MethodOverride | SetCookie | Unwanted)
+    }
+}
+
+/// Decides whether a response may be stored by a shared cache (RFC 9111 §3). A
+/// part (206) is to be shown as the 200 that it is a part of.
 ///
 /// Beside what is to be kept in mind it gives the names of the fields that must
 /// not be stored.
@@ -93,10 +102,7 @@ pub(crate) fn storable(
     if varies_on_anything(headers) {
         return Err(Unstorable::VaryAny);
     }
-    let explicit = directives.public
-        || directives.expires
-        || directives.max_age.is_some()
-        || directives.s_maxage.is_some();
+    let explicit = directives.public || directives.states_lifetime();
     if headers.contains_key(SET_COOKIE) && !rules.set_cookie.permits(explicit) {
         return Err(Unstorable::SetCookie);
     }

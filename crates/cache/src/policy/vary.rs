@@ -1,4 +1,4 @@
-use http::header::{ACCEPT_ENCODING, VARY};
+use http::header::{ACCEPT_ENCODING, InvalidHeaderName, VARY};
 use http::{HeaderMap, HeaderName};
 use tower_edge_core::AcceptedCodings;
 
@@ -15,10 +15,7 @@ impl Selection {
     /// stands for a part of its target; `None` if `Vary` cannot be read, so that
     /// the response cannot be selected by anything.
     pub(crate) fn of(request: &HeaderMap, response: &HeaderMap) -> Option<Self> {
-        let lines = response.get_all(VARY).iter().map(|line| line.as_bytes());
-        let names = lines.flat_map(|line| line.split(|&c| c == b',')).map(<[u8]>::trim_ascii);
-        let names = names.filter(|name| !name.is_empty()).map(HeaderName::from_bytes);
-        let mut names = names.collect::<Result<Vec<_>, _>>().ok()?;
+        let mut names = nominated(response).collect::<Result<Vec<_>, _>>().ok()?;
         names.extend(stand_ins(request).cloned());
         names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();
@@ -42,6 +39,17 @@ impl Selection {
         }) && stand_ins(request).all(|name| self.0.iter().any(|(noted, _)| noted == name))
     }
 
+    /// Whether the `Vary` of a response nominates anything.
+    pub(crate) fn varies(response: &HeaderMap) -> bool {
+        nominated(response).next().is_some()
+    }
+
+    /// Whether all is noted that the `Vary` of a response nominates.
+    pub(crate) fn notes(&self, response: &HeaderMap) -> bool {
+        let noted = |name| self.0.iter().any(|(noted, _)| *noted == name);
+        nominated(response).all(|name| name.is_ok_and(noted))
+    }
+
     /// What it takes of memory, in bytes.
     pub(crate) fn weight(&self) -> usize {
         let values = self.0.iter().map(|(name, value)| {
@@ -49,6 +57,12 @@ impl Selection {
         });
         values.sum()
     }
+}
+
+fn nominated(response: &HeaderMap) -> impl Iterator<Item = Result<HeaderName, InvalidHeaderName>> {
+    let lines = response.get_all(VARY).iter().map(|line| line.as_bytes());
+    let names = lines.flat_map(|line| line.split(|&c| c == b',')).map(<[u8]>::trim_ascii);
+    names.filter(|name| !name.is_empty()).map(HeaderName::from_bytes)
 }
 
 /// Whether two values of `Accept-Encoding` have the same meaning, and none that
@@ -131,6 +145,24 @@ mod tests {
     fn order_and_case_of_names_do_not_matter() {
         let noted = |vary| Selection::of(&map(&[("a", "1")]), &map(&[("vary", vary)]));
         assert_eq!(noted("a, B"), noted("b,A, a"));
+    }
+
+    #[test]
+    fn a_selection_knows_what_it_noted() {
+        let selection = Selection::of(&map(&[("a", "1")]), &map(&[("vary", "a, B")])).unwrap();
+        for (vary, notes, varies) in [
+            ("b", true, true),
+            ("A,,b", true, true),
+            ("c", false, true),
+            ("a, c", false, true),
+            ("a b", false, true),
+            (", ", true, false),
+        ] {
+            let response = map(&[("vary", vary)]);
+            assert_eq!(selection.notes(&response), notes, "{vary}");
+            assert_eq!(Selection::varies(&response), varies, "{vary}");
+        }
+        assert!(selection.notes(&map(&[])) && !Selection::varies(&map(&[])));
     }
 
     #[test]

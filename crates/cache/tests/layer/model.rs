@@ -18,6 +18,9 @@ struct Stored {
     language: Option<&'static str>,
     /// Seconds since the start.
     received: u64,
+    /// Whether it came without `Vary` where another response had it: a cache keeps
+    /// it for its own language (§4.1).
+    narrowed: bool,
     /// Whether a cache may have removed it without need.
     doubtful: bool,
 }
@@ -34,7 +37,8 @@ pub(crate) struct Verdict {
 impl Model {
     /// §4: the conditions for reuse, of each stored response.
     pub(crate) fn verdict(&self, wish: &Wish, now: u64) -> Verdict {
-        let selected = || self.stored.iter().filter(|stored| stored.is_selected(wish));
+        let varies = self.varies(|stored| !stored.doubtful);
+        let selected = || self.stored.iter().filter(move |stored| stored.is_selected(wish, varies));
         let latest = |all: &[&Stored]| all.iter().map(|stored| stored.generated()).max();
         let usable: Vec<_> = selected().filter(|stored| stored.is_usable(wish, now)).collect();
         let sure: Vec<_> = usable.iter().copied().filter(|stored| !stored.doubtful).collect();
@@ -44,8 +48,17 @@ impl Model {
         // still fresh, is careful.
         let all: Vec<_> = selected().collect();
         let mut newest = all.iter().filter(|stored| Some(stored.generated()) == latest(&all));
-        let must = newest.all(|stored| stored.is_usable(wish, now) && !stored.doubtful);
+        let narrow = self.varies(|_| true);
+        let must = newest.all(|stored| {
+            let sure = !stored.doubtful && stored.is_selected(wish, narrow);
+            sure && stored.is_usable(wish, now)
+        });
         Verdict { may, must: must && !all.is_empty() }
+    }
+
+    /// Whether one of these responses varies, so that all are selected as it is.
+    fn varies(&self, which: impl Fn(&Stored) -> bool) -> bool {
+        self.stored.iter().any(|stored| which(stored) && stored.response.varies())
     }
 
     /// §3: an answer with content came for a request.
@@ -54,7 +67,13 @@ impl Model {
             "GET" => self.store(wish, response.clone(), number, now),
             "HEAD" => self.told_by_head(wish, response, now),
             // §4.4: the origin has accepted an unsafe request.
-            _ if (200..400).contains(&response.status) => self.stored.clear(),
+            _ if (200..400).contains(&response.status) => {
+                self.stored.clear();
+                // RFC 9110 §9.3.3, of the only status that a later GET can mean.
+                if response.status == 200 && response.located && response.states_lifetime() {
+                    self.store(wish, response.clone(), number, now);
+                }
+            }
             _ => {}
         }
     }
@@ -64,11 +83,19 @@ impl Model {
     pub(crate) fn validated(&mut self, wish: &Wish, update: &Response, now: u64) -> Option<u64> {
         let same = |stored: &&Stored| match update.etag {
             Some(_) => stored.response.etag == update.etag,
-            None => stored.response.modified == update.modified && stored.is_selected(wish),
+            None => stored.response.modified == update.modified && stored.is_selected(wish, false),
         };
         let stored = self.stored.iter().rfind(same)?.clone();
         let fresh = stored.updated(update, now);
-        if may_store(wish, &fresh) {
+        if may_store(wish, &fresh) && fresh.cookie {
+            // A cookie is for one client; the others ask for themselves.
+        } else if may_store(wish, &fresh) {
+            // All that has the strong tag is updated.
+            for old in self.stored.iter_mut().filter(|old| same(&&**old)) {
+                old.doubtful |= update.etag.is_none() || (fresh.varies() && !old.is_keyed());
+                old.response = old.updated(update, now);
+                old.received = now;
+            }
             self.store(wish, fresh, stored.number, now);
         } else if may_store(&Wish { authorized: false, control: "", ..*wish }, &fresh) {
             // This request may leave nothing behind, its response neither.
@@ -80,20 +107,27 @@ impl Model {
 
     fn store(&mut self, wish: &Wish, response: Response, number: u64, now: u64) {
         // Ours is more careful than the text: cookies, and what is of no use.
-        if !may_store(wish, &response) || response.cookie || !response.is_worth_storing(now) {
+        let of_use = response.vary != Some("*") && response.is_worth_storing(now);
+        if !may_store(wish, &response) || response.cookie || !of_use {
             return;
         }
-        let new =
-            Stored { response, number, language: wish.language, received: now, doubtful: false };
+        let (varies, language) = (response.varies(), wish.language);
+        let narrowed = !varies && self.varies(|stored| !stored.doubtful);
+        // What a cache may have removed narrows nothing, or does.
+        let doubtful = !varies && !narrowed && self.varies(|_| true);
+        let new = Stored { response, number, language, received: now, narrowed, doubtful };
         // Nothing forces a cache to keep what is replaced, or lets it serve it.
-        self.stored.retain(|old| !old.has_the_key_of(&new));
+        self.stored.retain(|old| doubtful || !old.has_the_key_of(&new));
+        for old in self.stored.iter_mut().filter(|old| !old.response.varies()) {
+            old.doubtful |= doubtful || (varies && !old.narrowed);
+        }
         self.stored.push(new);
     }
 
     /// §4.3.5: a HEAD updates what it could have selected, or makes it stale; which
     /// of several the cache still has is not known.
     fn told_by_head(&mut self, wish: &Wish, response: &Response, now: u64) {
-        let selected = self.stored.iter().filter(|stored| stored.is_selected(wish));
+        let selected = self.stored.iter().filter(|stored| stored.is_selected(wish, false));
         let same = |old: &Option<String>, new: &Option<String>| new.is_none() || old == new;
         let same = selected.filter(|stored| {
             same(&stored.response.etag, &response.etag)
@@ -120,18 +154,18 @@ impl Model {
 }
 
 impl Stored {
-    /// §4.1.
-    fn is_selected(&self, wish: &Wish) -> bool {
-        match self.response.vary {
-            Some("*") => false,
-            Some(_) => self.language == wish.language,
-            None => true,
-        }
+    /// §4.1; `varies` is whether another response does.
+    fn is_selected(&self, wish: &Wish, varies: bool) -> bool {
+        let same = self.language == wish.language;
+        self.response.vary != Some("*") && (same || !(self.is_keyed() || varies))
+    }
+
+    fn is_keyed(&self) -> bool {
+        self.response.varies() || self.narrowed
     }
 
     fn has_the_key_of(&self, other: &Self) -> bool {
-        self.response.vary == other.response.vary
-            && (self.response.vary.is_none() || self.language == other.language)
+        self.is_keyed() == other.is_keyed() && (!self.is_keyed() || self.language == other.language)
     }
 
     /// §4, §4.2.4, §5.2.1.
@@ -183,6 +217,7 @@ impl Stored {
             age: update.age,
             dated_before: update.dated_before,
             cookie: update.cookie || old.cookie,
+            located: update.located || old.located,
         }
     }
 }
@@ -190,10 +225,7 @@ impl Stored {
 /// §3: each condition is one line of it.
 fn may_store(wish: &Wish, response: &Response) -> bool {
     let understood = [200, 302, 404, 500].contains(&response.status);
-    let explicit = response.has("public")
-        || response.expires.is_some()
-        || response.number("max-age").is_some()
-        || response.number("s-maxage").is_some();
+    let explicit = response.has("public") || response.states_lifetime();
     let no_store = response.has("no-store") && !response.has("must-understand");
     let shared = response.has("public")
         || response.has("must-revalidate")
@@ -219,6 +251,15 @@ impl Response {
             let generated = START_SECONDS + received - self.dated_before;
             modified.map_or(0, |_| generated.saturating_sub(self.modified_at))
         })
+    }
+
+    fn states_lifetime(&self) -> bool {
+        let stated = self.number("max-age").or(self.number("s-maxage"));
+        self.expires.is_some() || stated.is_some()
+    }
+
+    fn varies(&self) -> bool {
+        self.vary.is_some_and(|vary| vary != "*")
     }
 
     fn is_heuristically_cacheable(&self) -> bool {

@@ -35,6 +35,8 @@ pub(crate) struct Response {
     pub(crate) age: u64,
     pub(crate) dated_before: u64,
     pub(crate) cookie: bool,
+    /// Whether it names its target in `Content-Location`.
+    pub(crate) located: bool,
 }
 
 impl Wish {
@@ -79,6 +81,7 @@ impl Response {
             ("vary", self.vary.map(str::to_owned)),
             ("age", age),
             ("set-cookie", self.cookie.then(|| "a=b".to_owned())),
+            ("content-location", self.located.then(|| "/".to_owned())),
             ("x-user", Some("one".to_owned())),
         ];
         all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
@@ -242,9 +245,10 @@ fn responses() -> impl Strategy<Value = Response> {
     let validators = (prop::bool::ANY, prop::bool::ANY);
     let vary = select(vec![None, None, Some("accept-language"), Some("*")]);
     let times = (select(vec![0, 0, 0, 3, 20]), select(vec![0, 0, 0, 5, 30]));
-    let all =
-        (status, select(CONTROLS), expires, validators, vary, times, prop::bool::weighted(0.05));
-    all.prop_map(|(status, control, expires, (tag, date), vary, (age, dated_before), cookie)| {
+    let flags = (prop::bool::weighted(0.05), prop::bool::weighted(0.3));
+    let all = (status, select(CONTROLS), expires, validators, vary, times, flags);
+    all.prop_map(|(status, control, expires, (tag, date), vary, (age, dated_before), flags)| {
+        let (cookie, located) = flags;
         let (etag, modified) = (tag.then(String::new), date.then(String::new));
         let modified_at = 0;
         Response {
@@ -258,6 +262,7 @@ fn responses() -> impl Strategy<Value = Response> {
             age,
             dated_before,
             cookie,
+            located,
         }
     })
 }

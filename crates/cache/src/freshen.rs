@@ -1,0 +1,157 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, ETAG, LAST_MODIFIED};
+use http::{HeaderMap, Response, StatusCode};
+use http_body::Body;
+use tower_edge_core::ReplyBody;
+
+use crate::body::CacheBody;
+use crate::entry::Entry;
+use crate::flight::Fetch;
+use crate::policy::{
+    Exchange, Selection, Unstorable, identified, initial_age, storable, strong_tag, updated_fields,
+};
+use crate::shared::Shared;
+use crate::status::Status;
+use crate::variants::with;
+
+impl Fetch {
+    /// Answers with what is stored, updated from a 304 (RFC 9111 §4.3.4).
+    ///
+    /// The client gets all the fields, the store those that it may keep.
+    pub(crate) fn freshen<B>(
+        &self,
+        shared: &Shared,
+        update: &HeaderMap,
+        exchange: &Exchange,
+    ) -> Response<CacheBody<B>>
+    where
+        B: Body<Data = Bytes>,
+    {
+        let asked: Vec<_> = self.nominated.iter().map(|entry| entry.received()).collect();
+        let meant = identified(update, asked.iter()).map(|at| {
+            let (stored, fields) = (&self.nominated[at], &asked[at]);
+            let fields = updated_fields(fields, update, exchange.wall);
+            let fresh = stored.freshened(&fields, stored.selection.clone(), stored.kept);
+            (stored, fresh, initial_age(&fields, exchange))
+        });
+        let meant = meant.filter(|(_, fresh, _)| fresh.can_answer(&self.request, false));
+        let Some((stored, fresh, age)) = meant else {
+            // The origin speaks of a representation that we did not ask about:
+            // nothing is validated.
+            shared.store.invalidate(&self.key);
+            let failed = Some(StatusCode::NOT_MODIFIED);
+            return self.replace(shared, exchange.responded, failed).unwrap_or_else(|| {
+                let mut answer = not_validated();
+                shared.tell_of(Status::Forwarded(self.forward), answer.headers_mut());
+                answer.map(CacheBody::own)
+            });
+        };
+        self.keep(shared, stored, update, exchange);
+        let mut answer = fresh.answer(&self.request, false, age);
+        shared.tell_of(Status::Validated(self.forward), answer.headers_mut());
+        answer.map(CacheBody::own)
+    }
+
+    /// Updates what is stored from a HEAD, or removes it (RFC 9111 §4.3.5).
+    pub(crate) fn compare<B>(&self, shared: &Shared, response: &Response<B>, exchange: &Exchange) {
+        let Some(stored) = shared.store.get(&self.key.target()) else { return };
+        let selects = |entry: &Entry| entry.selection.matches(&self.request);
+        if response.status() != StatusCode::OK || !stored.iter().any(|entry| selects(entry)) {
+            return;
+        }
+        let update = response.headers();
+        if stored.iter().any(|entry| selects(entry) && !agrees(entry, update)) {
+            shared.store.invalidate(&self.key);
+            return;
+        }
+        shared.store.change(&self.key, self.ticket, |stored| {
+            let updated = stored.iter().filter_map(|entry| match selects(entry) {
+                true => self.renewed(shared, entry, update, exchange),
+                false => Some(entry.clone()),
+            });
+            Some(updated.collect())
+        });
+    }
+
+    /// Keeps the newer fields of the response that a 304 is about, for this request
+    /// too, and of all that have its strong tag; removes what they take back the
+    /// leave to store.
+    fn keep(&self, shared: &Shared, stored: &Arc<Entry>, update: &HeaderMap, exchange: &Exchange) {
+        let fresh = self.updated(shared, stored, update, exchange).and_then(|mut fresh| {
+            let selection = Selection::of(&self.request, &fresh.fields);
+            fresh.selection = selection.ok_or(Unstorable::VaryAny)?;
+            Ok(fresh)
+        });
+        let fresh = match fresh {
+            Ok(fresh) => fresh,
+            Err(why) if why.concerns_one_client() => return,
+            Err(_) => {
+                shared.store.invalidate(&self.key);
+                return;
+            }
+        };
+        let tag = strong_tag(update);
+        shared.store.change(&self.key, self.ticket, |all| {
+            let all: Vec<_> = all
+                .iter()
+                .filter_map(|entry| {
+                    let same = tag.is_some() && entry.origin_tag() == tag;
+                    match same || Arc::ptr_eq(entry, stored) {
+                        true => self.renewed(shared, entry, update, exchange),
+                        false => Some(entry.clone()),
+                    }
+                })
+                .collect();
+            with(&all, fresh, &self.request)
+        });
+    }
+
+    /// A response with newer fields for the requests that select it; `None` if it
+    /// is not to be stored any longer, or if they nominate what nobody noted.
+    fn renewed(
+        &self,
+        shared: &Shared,
+        stored: &Arc<Entry>,
+        update: &HeaderMap,
+        exchange: &Exchange,
+    ) -> Option<Arc<Entry>> {
+        match self.updated(shared, stored, update, exchange) {
+            Ok(fresh) if stored.selection.notes(&fresh.fields) => Some(Arc::new(fresh)),
+            Err(why) if why.concerns_one_client() => Some(stored.clone()),
+            _ => None,
+        }
+    }
+
+    /// A response with newer fields (RFC 9111 §3.2), those left out that must not be
+    /// stored.
+    pub(crate) fn updated(
+        &self,
+        shared: &Shared,
+        stored: &Entry,
+        update: &HeaderMap,
+        exchange: &Exchange,
+    ) -> Result<Entry, Unstorable> {
+        let mut fields = updated_fields(&stored.received(), update, exchange.wall);
+        let candidate = self.candidate(stored.status, &fields, exchange);
+        let (kept, excluded) = storable(&shared.rules, &candidate)?;
+        excluded.iter().for_each(|name| drop(fields.remove(name)));
+        Ok(stored.freshened(&fields, stored.selection.clone(), kept))
+    }
+}
+
+/// Whether the fields that a HEAD has may be those of a stored response.
+fn agrees(stored: &Entry, head: &HeaderMap) -> bool {
+    [ETAG, LAST_MODIFIED, CONTENT_LENGTH]
+        .iter()
+        .all(|name| head.get(name).is_none_or(|value| stored.fields.get(name) == Some(value)))
+}
+
+/// What is left to say when the origin validates what it was not asked about,
+/// and nothing stored may go out without validation.
+fn not_validated<B>() -> Response<ReplyBody<B>> {
+    let mut response = Response::new(ReplyBody::empty());
+    *response.status_mut() = StatusCode::BAD_GATEWAY;
+    response
+}

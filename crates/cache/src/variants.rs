@@ -1,0 +1,53 @@
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use crate::entry::Entry;
+use crate::policy::Selection;
+
+/// The responses of one resource, those that were generated last first.
+pub(crate) type Variants = Arc<[Arc<Entry>]>;
+
+/// The newest response that a request selects, of those that have what it asks
+/// for (RFC 9111 §4.1).
+pub(crate) fn selected<'a>(
+    variants: &'a [Arc<Entry>],
+    request: &HeaderMap,
+    head_only: bool,
+) -> Option<&'a Arc<Entry>> {
+    variants
+        .iter()
+        .find(|entry| entry.selection.matches(request) && entry.can_answer(request, head_only))
+}
+
+/// The responses of a resource with a new one in place of those that the same
+/// requests select; `None` if a later one is there.
+///
+/// Where an origin forgets `Vary` now and then, the latest there is counts for all
+/// (§4.1): a response without it is kept for the requests that are like its own,
+/// and not at all where nobody noted what that had.
+pub(crate) fn with(
+    variants: &[Arc<Entry>],
+    mut entry: Entry,
+    request: &HeaderMap,
+) -> Option<Vec<Arc<Entry>>> {
+    if !Selection::varies(&entry.fields)
+        && let Some(latest) = variants.iter().find(|other| Selection::varies(&other.fields))
+    {
+        entry.selection = Selection::of(request, &latest.fields)?;
+    }
+    let same = |other: &&Arc<Entry>| other.selection == entry.selection;
+    let later = |other: &Arc<Entry>| other.kept.freshness.is_later(&entry.kept.freshness);
+    if variants.iter().find(same).is_some_and(later) {
+        return None;
+    }
+    let comparable = |other: &&Arc<Entry>| {
+        Selection::varies(&other.fields) || other.selection.notes(&entry.fields)
+    };
+    let others = variants.iter().filter(|other| !same(other) && comparable(other));
+    let others = others.take(MOST_VARIANTS - 1).cloned().collect::<Vec<_>>();
+    Some([Arc::new(entry)].into_iter().chain(others).collect())
+}
+
+/// The most responses kept for one resource.
+const MOST_VARIANTS: usize = 32;
