@@ -7,6 +7,8 @@ mod contract;
 mod etag;
 mod faults;
 mod model;
+mod parts;
+mod pieces;
 mod play;
 mod ranges;
 mod rules;

@@ -78,14 +78,28 @@ impl Model {
         }
     }
 
-    /// §4.3.4: a 304 came, with these fields; gives the number of the body that it
-    /// stands for.
-    pub(crate) fn validated(&mut self, wish: &Wish, update: &Response, now: u64) -> Option<u64> {
+    /// §4.3.4: a 304 came, with these fields, and the client got the body of this
+    /// number; whether it can have meant that one.
+    pub(crate) fn validated(
+        &mut self,
+        wish: &Wish,
+        update: &Response,
+        number: u64,
+        now: u64,
+    ) -> bool {
         let same = |stored: &&Stored| match update.etag {
             Some(_) => stored.response.etag == update.etag,
             None => stored.response.modified == update.modified && stored.is_selected(wish, false),
         };
-        let stored = self.stored.iter().rfind(same)?.clone();
+        // The latest, of those that are there for sure.
+        let mut latest = self.stored.iter().rev().filter(same);
+        let Some(stored) = latest.find(|stored| stored.number == number || !stored.doubtful) else {
+            return false;
+        };
+        if stored.number != number {
+            return false;
+        }
+        let stored = stored.clone();
         let fresh = stored.updated(update, now);
         if may_store(wish, &fresh) && fresh.cookie {
             // A cookie is for one client; the others ask for themselves.
@@ -102,7 +116,7 @@ impl Model {
         } else {
             self.doubt_all();
         }
-        Some(stored.number)
+        true
     }
 
     fn store(&mut self, wish: &Wish, response: Response, number: u64, now: u64) {
