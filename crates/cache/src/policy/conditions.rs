@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::header::{DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED};
 use http::{HeaderMap, HeaderValue};
@@ -21,20 +21,23 @@ pub(crate) fn not_modified(request: &HeaderMap, response: &HeaderMap) -> bool {
 
 /// Whether `If-Range` lets the ranges of a request count, given the fields of the
 /// response it would get: strong comparison (RFC 9110 §13.1.5).
-///
-/// A date is strong if the response was made at least a second after it
-/// (§8.8.2.2).
 pub(crate) fn ranges_apply(request: &HeaderMap, response: &HeaderMap) -> bool {
     let mut lines = request.get_all(IF_RANGE).iter();
     let Some(validator) = lines.next() else { return true };
     if validator.as_bytes().starts_with(b"\"") {
         return lines.next().is_none() && response.get(ETAG) == Some(validator);
     }
-    let modified = date(response, LAST_MODIFIED).filter(|modified| {
+    let modified = strong_date(response);
+    modified.is_some() && date(request, IF_RANGE) == modified
+}
+
+/// The date of a response that all bytes of that date have: those of a second
+/// before it was made (RFC 9110 §8.8.2.2).
+fn strong_date(response: &HeaderMap) -> Option<SystemTime> {
+    date(response, LAST_MODIFIED).filter(|modified| {
         let generated = date(response, DATE);
         generated.is_some_and(|generated| generated >= *modified + Duration::from_secs(1))
-    });
-    modified.is_some() && date(request, IF_RANGE) == modified
+    })
 }
 
 /// The conditions of a request that a cache evaluates; no allocation if there
@@ -83,13 +86,24 @@ pub(crate) fn validate<'a>(
 /// the newest first (RFC 9111 §4.3.4); `None` if it is none of them.
 ///
 /// A strong tag means its like only, a weak one what matches it weakly, a date
-/// its like. A 304 without a validator means the one that was asked about.
+/// its like. Beside a strong tag, a date that is strong means what has that date
+/// and no tag yet. A 304 without a validator means the one that was asked about:
+/// §15.4.5 of RFC 9110 lets origins leave a date out, which it was asked by.
 pub(crate) fn identified<'a>(
     update: &HeaderMap,
     mut asked: impl ExactSizeIterator<Item = &'a HeaderMap> + Clone,
 ) -> Option<usize> {
     match (update.get(ETAG), update.get(LAST_MODIFIED)) {
-        (Some(tag), _) if is_strong(tag) => asked.position(|stored| stored.get(ETAG) == Some(tag)),
+        (Some(tag), modified) if is_strong(tag) => {
+            let tagged = asked.clone().position(|stored| stored.get(ETAG) == Some(tag));
+            let dated = modified.filter(|_| strong_date(update).is_some());
+            tagged.or_else(|| {
+                let same = |stored: &HeaderMap| stored.get(LAST_MODIFIED) == dated;
+                asked.position(|stored| {
+                    !stored.contains_key(ETAG) && dated.is_some() && same(stored)
+                })
+            })
+        }
         (Some(tag), _) => asked
             .position(|stored| stored.get(ETAG).is_some_and(|other| opaque(other) == opaque(tag))),
         (None, Some(modified))
@@ -217,6 +231,11 @@ mod tests {
             (&[("etag", "W/\"a\"")], &[&dated, &strong, &weak], Some(1)),
             (&[("etag", "\"b\"")], &[&strong], None),
             (&[("etag", "W/\"b\""), ("last-modified", THEN)], &[&strong], None),
+            (&[("etag", "\"b\""), ("last-modified", THEN), ("date", LATER)], &[&dated], Some(0)),
+            (&[("etag", "\"b\""), ("last-modified", THEN), ("date", LATER)], &[&strong], None),
+            (&[("etag", "\"b\""), ("last-modified", THEN), ("date", THEN)], &[&dated], None),
+            (&[("etag", "\"b\""), ("last-modified", EARLIER), ("date", LATER)], &[&dated], None),
+            (&[("etag", "\"b\"")], &[&dated], None),
             (&[("last-modified", THEN)], &[&dated], Some(0)),
             (&[("last-modified", EARLIER)], &[&dated], None),
             (&[("last-modified", EARLIER)], &[&strong], None),

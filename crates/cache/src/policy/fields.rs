@@ -31,14 +31,15 @@ pub(crate) fn stored_fields(
 
 /// The stored fields, updated from a 304 (RFC 9111 §3.2).
 ///
-/// `Content-Encoding`, `Content-Type` and `Content-Range` say how the stored
-/// bytes are to be read: like `Content-Length` they stay as they are.
+/// `Content-Encoding` and `Content-Range` say what the stored bytes are: like
+/// `Content-Length` they stay. A weak tag may stand for several encodings, and a
+/// 304 for any of them.
 pub(crate) fn updated_fields(
     stored: &HeaderMap,
     update: &HeaderMap,
     responded: SystemTime,
 ) -> HeaderMap {
-    const BOUND: [HeaderName; 4] = [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE, CONTENT_RANGE];
+    const BOUND: [HeaderName; 3] = [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE];
     let mut fields = stored.clone();
     fields.remove(AGE);
     let update = stored_fields(update, &[], responded);
@@ -153,11 +154,14 @@ mod tests {
             ("age", "7"),
             ("etag", "\"a\""),
             ("content-type", "a/b"),
+            ("content-encoding", "gzip"),
             ("link", "<a>"),
             ("x", "1"),
         ]);
         let update = map(&[
             ("content-type", "c/d"),
+            ("content-encoding", "br"),
+            ("content-range", "bytes 0-0/1"),
             ("content-length", "0"),
             ("link", "<b>"),
             ("link", "<c>"),
@@ -166,7 +170,8 @@ mod tests {
         ]);
         let expected = map(&[
             ("etag", "\"a\""),
-            ("content-type", "a/b"),
+            ("content-type", "c/d"),
+            ("content-encoding", "gzip"),
             ("link", "<b>"),
             ("link", "<c>"),
             ("x", "1"),

@@ -1,7 +1,7 @@
 //! RFC 9111 and RFC 9110, section by section, where no other test has it.
 
 use http::HeaderMap;
-use tower_edge_testkit::MockBody;
+use tower_edge_testkit::{MockBody, Received};
 
 use crate::play::{Play, answer, request, respond, seconds};
 
@@ -24,6 +24,110 @@ async fn section_4_the_most_recent_by_date_is_used() {
         let got = play.get(&[]).await;
         assert_eq!((got.text(), got.did()), (text.into(), "hit"), "{dates:?}");
     }
+}
+
+/// RFC 9111 §4.1: a page that forgets `Vary` for those who prefer nothing.
+#[tokio::test(start_paused = true)]
+async fn section_4_1_the_latest_vary_counts_for_responses_without_it() {
+    for order in [["de", ""], ["", "de"]] {
+        let play = Play::new(|_, head| {
+            let language = head.headers().get("accept-language").map(|l| l.to_str().unwrap());
+            let vary = ("vary", "accept-language");
+            match language {
+                Some("de") => answer(200, &[FRESH, vary], "de"),
+                language => answer(200, &[FRESH], language.unwrap_or("default")),
+            }
+        });
+        let asked = |language| [("accept-language", language)];
+        let reload = ("cache-control", "no-cache");
+        for language in order {
+            match language {
+                "" => play.get(&[reload]).await,
+                language => play.get(&[asked(language)[0], reload]).await,
+            };
+        }
+        assert_eq!(play.get(&asked("de")).await.did(), "hit");
+        let french = play.get(&asked("fr")).await;
+        assert_eq!((french.text(), french.did()), ("fr".into(), "fwd=vary-miss; stored"));
+        assert_eq!(play.get(&[]).await.text(), "default");
+        for (language, text) in [(None, "default"), (Some("de"), "de"), (Some("fr"), "fr")] {
+            let asked: Vec<_> =
+                language.map(|language| ("accept-language", language)).into_iter().collect();
+            let got = play.get(&asked).await;
+            assert_eq!((got.text(), got.did()), (text.into(), "hit"));
+        }
+    }
+}
+
+/// A field that stands for a part of the target is not like `Vary`: who sends it
+/// removes nothing.
+#[tokio::test(start_paused = true)]
+async fn section_4_1_a_field_that_stands_for_the_target_removes_nothing() {
+    let play = Play::always(&[FRESH]);
+    play.get(&[]).await;
+    play.get(&[("x-forwarded-host", "evil")]).await;
+    assert_eq!((play.get(&[]).await.did(), play.origin.calls()), ("hit", 2));
+}
+
+/// RFC 9110 §9.3.3.
+#[tokio::test(start_paused = true)]
+async fn section_9_3_3_a_post_may_answer_for_its_target() {
+    const HERE: (&str, &str) = ("content-location", "/");
+    for (status, fields, did) in [
+        (200, &[FRESH, HERE][..], "hit"),
+        (200, &[("expires", "Sun, 06 Nov 1994 08:50:37 GMT"), HERE], "hit"),
+        (200, &[FRESH, ("content-location", "http://origin.example/")], "hit"),
+        (200, &[FRESH], "fwd=uri-miss; stored"),
+        (200, &[FRESH, ("content-location", "/other")], "fwd=uri-miss; stored"),
+        (200, &[FRESH, ("content-location", "http://elsewhere.example/")], "fwd=uri-miss; stored"),
+        (200, &[HERE, ("cache-control", "public"), ("etag", "\"a\"")], "fwd=uri-miss; stored"),
+        (200, &[HERE, ("last-modified", "Sat, 05 Nov 1994 08:49:37 GMT")], "fwd=uri-miss; stored"),
+        (200, &[FRESH, HERE, ("cache-control", "no-store")], "fwd=uri-miss; stored"),
+        (200, &[FRESH, HERE, ("set-cookie", "a=b")], "fwd=uri-miss; stored"),
+        (201, &[FRESH, HERE], "fwd=uri-miss; stored"),
+        (404, &[FRESH, HERE], "hit"),
+    ] {
+        let play = Play::new(move |_, head| match head.method().as_str() {
+            "POST" => answer(status, fields, "posted"),
+            _ => answer(200, &[FRESH], "got"),
+        });
+        play.get(&[]).await;
+        let posted = play.ask(request("POST", "/", &[])).await;
+        let stored = did == "hit" && status == 200;
+        let said = if stored { "fwd=method; stored" } else { "fwd=method" };
+        assert_eq!((posted.text(), posted.did()), ("posted".into(), said), "{status} {fields:?}");
+        let got = play.get(&[]).await;
+        assert_eq!(got.did(), did, "{status} {fields:?}");
+        assert_eq!(got.text(), if stored { "posted" } else { "got" });
+        let head = play.ask(request("HEAD", "/", &[])).await;
+        assert_eq!(head.field("content-length"), got.text().len().to_string());
+        assert_eq!(
+            play.ask(request("POST", "/", &[])).await.text(),
+            "posted",
+            "never from the store"
+        );
+    }
+}
+
+/// The same safety as for GET, and what was on its way before is not stored.
+#[tokio::test(start_paused = true)]
+async fn section_9_3_3_a_post_is_stored_by_the_rules_of_a_get() {
+    const FIELDS: &[(&str, &str)] = &[FRESH, ("content-location", "/"), ("vary", "x")];
+    for (fields, did) in [
+        (&[("x", "1")][..], "hit"),
+        (&[("x", "2")], "fwd=vary-miss; stored"),
+        (&[("x", "1"), ("authorization", "Bearer a")], "fwd=uri-miss; stored"),
+        (&[("x", "1"), ("x-http-method-override", "PUT")], "fwd=uri-miss; stored"),
+    ] {
+        let play = Play::always(FIELDS);
+        play.ask(request("POST", "/", fields)).await;
+        assert_eq!(play.get(&[("x", "1")]).await.did(), did, "{fields:?}");
+    }
+    let play = Play::always(FIELDS);
+    let late = play.send(request("POST", "/", &[])).await;
+    play.ask(request("PUT", "/", &[])).await;
+    Received::from(late.into_body()).await;
+    assert_eq!(play.get(&[]).await.did(), "fwd=uri-miss; stored");
 }
 
 /// RFC 9111 §3.1.

@@ -73,6 +73,156 @@ async fn what_one_client_may_not_leave_behind_stays_for_the_others() {
     }
 }
 
+/// RFC 9111 §4.3.4: the client gets the fields of the 304, whoever may store them.
+#[tokio::test(start_paused = true)]
+async fn the_client_gets_the_newer_fields_though_they_may_not_be_stored() {
+    const NEW: &[(&str, &str)] = &[("x", "new"), ("etag", "\"a\"")];
+    for (wish, update, did) in [
+        (("authorization", "Bearer x"), ("x-y", "z"), "hit"),
+        (("cache-control", "no-store, no-cache"), ("x-y", "z"), "hit"),
+        (("cache-control", "no-cache"), ("set-cookie", "a=b"), "hit"),
+        (("cache-control", "no-cache"), ("cache-control", "no-store"), "fwd=uri-miss; stored"),
+        (("cache-control", "no-cache"), ("cache-control", "private"), "fwd=uri-miss; stored"),
+        (("cache-control", "no-cache"), ("cache-control", "private=\"x\", max-age=60"), "hit"),
+    ] {
+        let play = Play::new(move |_, head| match head.headers().contains_key("if-none-match") {
+            true => answer(304, &[NEW, &[update]].concat(), ""),
+            false => {
+                let control = ("cache-control", "max-age=60");
+                answer(200, &[control, ("etag", "\"a\""), ("x", "old")], "body")
+            }
+        });
+        play.get(&[]).await;
+        let reload = ("cache-control", "no-cache");
+        let wishes = if wish.0 == "authorization" { vec![wish, reload] } else { vec![wish] };
+        let got = play.get(&wishes).await;
+        assert_eq!((got.status.as_u16(), got.text(), got.field("x")), (200, "body".into(), "new"));
+        assert_eq!((got.field(update.0), got.field("age")), (update.1, "0"), "{wish:?} {update:?}");
+        let next = play.get(&[]).await;
+        assert_eq!(next.did(), did, "{wish:?} {update:?}");
+        let kept = if update.1.starts_with("private=") { "" } else { "old" };
+        assert_eq!((next.field("x"), next.field("set-cookie")), (kept, ""));
+    }
+}
+
+/// RFC 9111 §4.3.4: the variants of one strong tag are one representation.
+#[tokio::test(start_paused = true)]
+async fn all_variants_of_one_strong_tag_are_updated() {
+    for (tag, updated) in [("\"a\"", true), ("W/\"a\"", false)] {
+        let play = Play::new(move |number, head| {
+            let number = number.to_string();
+            let tag = match head.headers()["accept-language"].to_str().unwrap() {
+                "fr" => "\"fr\"",
+                _ => tag,
+            };
+            let fields = [
+                ("cache-control", "max-age=5"),
+                ("etag", tag),
+                ("vary", "accept-language"),
+                ("x", &number),
+            ];
+            let known = head.headers().get("if-none-match");
+            match known.is_some_and(|known| known.to_str().unwrap().contains(tag)) {
+                true if head.headers()["accept-language"] != "en" || number != "1" => {
+                    answer(304, &fields, "")
+                }
+                _ => answer(200, &fields, "body"),
+            }
+        });
+        for language in ["de", "en", "fr"] {
+            play.get(&[("accept-language", language)]).await;
+        }
+        seconds(5).await;
+        let validated = play.get(&[("accept-language", "de")]).await;
+        assert_eq!((validated.did(), validated.field("x")), ("fwd=stale; fwd-status=304", "3"));
+        let other = play.get(&[("accept-language", "en")]).await;
+        assert_eq!((other.did() == "hit", other.field("x") == "3"), (updated, updated), "{tag}");
+        assert_eq!(play.get(&[("accept-language", "fr")]).await.did(), "fwd=stale; fwd-status=304");
+    }
+}
+
+/// What the newer `Vary` names nobody noted of the other variants.
+#[tokio::test(start_paused = true)]
+async fn a_variant_that_could_not_be_selected_any_longer_is_removed() {
+    let play = Play::new(|number, head| {
+        let vary = if number < 2 { "accept-language" } else { "accept-language, x" };
+        let fields = [("cache-control", "max-age=5"), ("etag", "\"a\""), ("vary", vary)];
+        match number >= 2 && head.headers().contains_key("if-none-match") {
+            true => answer(304, &fields, ""),
+            false => answer(200, &fields, "body"),
+        }
+    });
+    for language in ["de", "en"] {
+        play.get(&[("accept-language", language)]).await;
+    }
+    seconds(5).await;
+    play.get(&[("accept-language", "de")]).await;
+    assert_eq!(play.get(&[("accept-language", "de")]).await.did(), "hit");
+    let other = play.get(&[("accept-language", "en")]).await;
+    assert_eq!(other.did(), "fwd=vary-miss; fwd-status=304");
+}
+
+/// RFC 9111 §4.3.2: of a part that does not answer nobody is asked.
+#[tokio::test(start_paused = true)]
+async fn tags_of_parts_are_not_named_in_a_validation() {
+    let play = Play::new(|_, head| {
+        let fields = [("cache-control", "max-age=60"), ("vary", "accept-language")];
+        let tag = ("etag", head.headers().get("x").map_or("\"part\"", |_| "\"whole\""));
+        match head.headers().contains_key("range") {
+            true => {
+                answer(206, &[fields[0], fields[1], tag, ("content-range", "bytes 0-0/4")], "b")
+            }
+            false => answer(200, &[fields[0], fields[1], tag], "body"),
+        }
+    });
+    play.get(&[("accept-language", "de"), ("range", "bytes=0-0")]).await;
+    play.get(&[("accept-language", "en"), ("x", "1")]).await;
+    play.get(&[("accept-language", "fr")]).await;
+    assert_eq!(play.origin.requests()[2].headers["if-none-match"], "\"whole\"");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_an_origin_begins_to_send_is_learnt_by_the_date() {
+    const MODIFIED: (&str, &str) = ("last-modified", "Sun, 06 Nov 1994 08:00:00 GMT");
+    const DATE: (&str, &str) = ("date", "Sun, 06 Nov 1994 08:49:43 GMT");
+    let play = Play::new(|_, head| match head.headers().contains_key("if-modified-since") {
+        true => answer(304, &[MODIFIED, DATE, ("etag", "\"new\"")], ""),
+        false => answer(200, &[("cache-control", "max-age=5"), MODIFIED], "body"),
+    });
+    play.get(&[]).await;
+    seconds(6).await;
+    let got = play.get(&[]).await;
+    assert_eq!((got.text(), got.did()), ("body".into(), "fwd=stale; fwd-status=304"));
+    let hit = play.get(&[]).await;
+    assert_eq!((hit.field("etag"), hit.did()), ("\"new\"", "hit"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_updates_all_that_it_could_select() {
+    for (tag, did) in [("\"a\"", "hit"), ("\"b\"", "fwd=uri-miss; stored")] {
+        let play = Play::new(move |number, head| match head.method().as_str() {
+            "HEAD" => answer(200, &[("cache-control", "max-age=60"), ("etag", tag)], ""),
+            _ => {
+                let vary = ["x", "x, y"][number as usize % 2];
+                let fields = [("cache-control", "max-age=5"), ("etag", "\"a\""), ("vary", vary)];
+                answer(200, &fields, "body")
+            }
+        });
+        for _ in 0..2 {
+            play.get(&[("cache-control", "no-cache")]).await;
+        }
+        play.get(&[("x", "other")]).await;
+        seconds(5).await;
+        play.ask(request("HEAD", "/", &[])).await;
+        assert_eq!(play.get(&[]).await.did(), did);
+        if did == "hit" {
+            // It selects one of the two only.
+            assert_eq!(play.get(&[("y", "1")]).await.did(), "hit");
+        }
+        assert_ne!(play.get(&[("x", "other")]).await.did(), "hit");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_head_updates_or_removes_what_is_stored() {
     const OLD: &[(&str, &str)] =
