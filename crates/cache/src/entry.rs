@@ -1,13 +1,13 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::header::{AGE, CACHE_STATUS, CONTENT_LENGTH, ETAG};
+use http::header::{AGE, CACHE_STATUS, CONTENT_LENGTH, ETAG, IF_RANGE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tower_edge_core::ReplyBody;
 
 use crate::age::age_value;
 use crate::partial::{has_ranges, partial};
-use crate::policy::{Content, Kept, Selection, not_modified, not_modified_fields};
+use crate::policy::{Content, Kept, Selection, Wanted, not_modified_fields, wanted};
 use crate::turn::Turns;
 
 /// A stored response, with all that decides about its reuse.
@@ -128,22 +128,16 @@ impl Entry {
         head_only: bool,
         age: Duration,
     ) -> Response<ReplyBody<B>> {
-        let mut response = Response::new(ReplyBody::empty());
-        if self.status.is_success() && not_modified(request, &self.fields) {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            *response.headers_mut() = self.unmodified.clone();
-        } else if !head_only
-            && self.has_parts()
-            && let Some(partial) = partial(&self.fields, &self.content, request)
-        {
-            response = partial;
-        } else {
-            *response.status_mut() = self.status;
-            *response.headers_mut() = self.fields.clone();
-            if !head_only {
-                *response.body_mut() = self.reply();
+        let length = (!head_only && self.has_parts()).then(|| self.content.length());
+        let mut response = match wanted(request, self.status, &self.fields, length) {
+            Wanted::Unmodified => self.unmodified(),
+            Wanted::Whole => self.whole(head_only),
+            Wanted::Ranges(asked) => {
+                let if_range = request.contains_key(IF_RANGE);
+                let partial = partial(&self.fields, &self.content, asked, if_range);
+                partial.unwrap_or_else(|| self.whole(head_only))
             }
-        }
+        };
         response.headers_mut().insert(AGE, age_value(age));
         response
     }
@@ -157,6 +151,21 @@ impl Entry {
     /// Whether it can be answered in parts: the trailers are about the whole.
     pub(crate) fn has_parts(&self) -> bool {
         self.status == StatusCode::OK && self.trailers.is_none()
+    }
+
+    fn unmodified<B>(&self) -> Response<ReplyBody<B>> {
+        let mut response = Response::new(ReplyBody::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.headers_mut() = self.unmodified.clone();
+        response
+    }
+
+    fn whole<B>(&self, head_only: bool) -> Response<ReplyBody<B>> {
+        let body = if head_only { ReplyBody::empty() } else { self.reply() };
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.fields.clone();
+        response
     }
 
     fn reply<B>(&self) -> ReplyBody<B> {

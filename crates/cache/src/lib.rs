@@ -16,7 +16,9 @@
 //! # What it does
 //!
 //! - **Stores** complete responses to GET that are explicitly fresh, or that
-//!   RFC 9111 §4.2.2 lets a cache guess about, or that can be validated. Fields
+//!   RFC 9111 §4.2.2 lets a cache guess about, or that can be validated; and 200s
+//!   to POST that name their target in `Content-Location` and say for how long
+//!   they are fresh, which then answer GET (RFC 9110 §9.3.3). Fields
 //!   that `private` or `no-cache` name are left out. `CDN-Cache-Control`, or
 //!   other targeted fields (RFC 9213), go before `Cache-Control`.
 //! - **Keys** them by the effective target (scheme, authority, path, query), by
@@ -30,6 +32,8 @@
 //!   than 64 ranges, other units and what is no range are ignored, as the RFC
 //!   permits: the whole response is the answer. `Accept-Ranges` is left to the
 //!   origin, which answers what is not stored.
+//! - **Stores parts** (206) that have one range of bytes: they answer ranges that
+//!   lie within them, and those with one strong `ETag` are joined, up to the whole.
 //! - **Serves stale** ones while they are refreshed, and when the origin fails
 //!   (RFC 5861), where that is permitted.
 //! - **Invalidates** the target of an unsafe method that succeeded, and what its
@@ -42,12 +46,11 @@
 //!   it: they are meant for one user. [`SetCookie`] changes that.
 //! - A GET that has a body, and requests with `If-Match`, `If-Unmodified-Since` or
 //!   `Upgrade` are passed on.
-//! - Responses to POST are not stored, nor are those to a request that names
-//!   another method, as in `X-HTTP-Method-Override`.
-//! - Parts (206) of an origin are passed on: they are neither stored nor combined.
-//!   What cannot be answered from the store and not be validated goes upstream
-//!   with its `Range`. A validation asks for the whole: what has changed is stored
-//!   again, and goes to the client whole.
+//! - Responses to a request that names another method, as in
+//!   `X-HTTP-Method-Override`, are not stored.
+//! - Ranges that are not stored go upstream as they were asked for, in a validation
+//!   too: nobody gets the whole for a few bytes of it. Answers with several parts
+//!   (`multipart/byteranges`) are passed on.
 //! - Concurrent misses of one URI each go upstream.
 //! - A client that leaves before it has the whole body leaves nothing stored.
 

@@ -2,26 +2,26 @@ use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE, RANGE};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tower_edge_core::ReplyBody;
 
-use crate::policy::{Asked, Content, asked, partial_fields, ranges_apply, unsatisfiable_fields};
+use crate::policy::{Asked, Content, partial_fields, ranges_of, unsatisfiable_fields};
 
 /// The answer to a GET that asks for parts of a stored 200 (RFC 9110 §§14.2,
-/// 15.3.7); `None` where the whole is the answer.
+/// 15.3.7); `None` if one of them is not stored.
 ///
 /// Parts are views of the stored bytes. `Age` and `Cache-Status` are to be added.
 pub(crate) fn partial<B>(
     stored: &HeaderMap,
     content: &Content,
-    request: &HeaderMap,
+    asked: Asked,
+    if_range: bool,
 ) -> Option<Response<ReplyBody<B>>> {
-    let asked = applicable(stored, content, request)?;
     let length = content.length();
     let (status, mut fields) = match asked {
         Asked::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, unsatisfiable_fields(stored)),
-        _ => (StatusCode::PARTIAL_CONTENT, partial_fields(stored, request.contains_key(IF_RANGE))),
+        _ => (StatusCode::PARTIAL_CONTENT, partial_fields(stored, if_range)),
     };
     let (name, value, pieces) = match asked {
         Asked::Unsatisfiable => (CONTENT_RANGE, format!("bytes */{length}"), Vec::new()),
@@ -44,20 +44,11 @@ pub(crate) fn partial<B>(
 /// Whether a request asks for ranges of a stored 200, and all of them are there.
 pub(crate) fn has_ranges(stored: &HeaderMap, content: &Content, request: &HeaderMap) -> bool {
     let has = |part: &Range<usize>| content.slice(part).is_some();
-    match applicable(stored, content, request) {
+    match ranges_of(request, stored, content.length()) {
         Some(Asked::One(part)) => has(&part),
         Some(Asked::Several(parts)) => parts.iter().all(has),
         Some(Asked::Unsatisfiable) | None => false,
     }
-}
-
-/// What the ranges of a request ask for, if they count.
-fn applicable(stored: &HeaderMap, content: &Content, request: &HeaderMap) -> Option<Asked> {
-    if !request.contains_key(RANGE) {
-        return None;
-    }
-    let asked = asked(request, content.length(), PART_HEAD + media_type(stored).len())?;
-    ranges_apply(request, stored).then_some(asked)
 }
 
 /// The pieces of a body of several parts (RFC 9110 §14.6, RFC 2046 §5.1.1).
@@ -95,6 +86,3 @@ fn boundary() -> String {
     let secret = RandomState::new();
     format!("{:016x}{:016x}", secret.hash_one(0), secret.hash_one(1))
 }
-
-/// What the head of a part takes beside its media type, about.
-const PART_HEAD: usize = 100;

@@ -14,20 +14,20 @@ mod rules;
 mod storable;
 mod targeted;
 mod vary;
+mod wanted;
 
-pub(crate) use conditions::{
-    conditions_of, identified, not_modified, ranges_apply, strong_tag, validate,
-};
+pub(crate) use conditions::{conditions_of, identified, not_modified, strong_tag, validate};
 pub(crate) use content::{Content, content_range};
 pub(crate) use directives::{RequestDirectives, ResponseDirectives};
 pub(crate) use fields::{
     not_modified_fields, partial_fields, stored_fields, unsatisfiable_fields, updated_fields,
 };
 pub(crate) use freshness::{Exchange, Freshness, initial_age};
-pub(crate) use range::{Asked, ask_for_all, asked};
+pub(crate) use range::{Asked, ask_for_all};
 pub(crate) use reference::{names_target, same_origin};
 pub(crate) use reuse::{Reuse, may_replace_error, reuse};
 pub(crate) use rules::Rules;
 pub use rules::{SetCookie, StaleOnError};
 pub(crate) use storable::{Candidate, Kept, Unstorable, storable};
 pub(crate) use vary::Selection;
+pub(crate) use wanted::{Wanted, ranges_of, wanted};
