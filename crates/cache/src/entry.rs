@@ -8,7 +8,6 @@ use tower_edge_core::ReplyBody;
 use crate::age::age_value;
 use crate::partial::{has_ranges, partial};
 use crate::policy::{Content, Kept, Selection, Wanted, not_modified_fields, wanted};
-use crate::turn::Turns;
 
 /// A stored response, with all that decides about its reuse.
 #[derive(Debug)]
@@ -25,7 +24,6 @@ pub(crate) struct Entry {
     /// Whether the entity tag was made here: clients may ask for it, the origin
     /// does not know it.
     pub(crate) own_tag: bool,
-    pub(crate) refreshing: Turns,
 }
 
 impl Entry {
@@ -49,7 +47,6 @@ impl Entry {
             selection,
             kept,
             own_tag: false,
-            refreshing: Turns::default(),
         };
         if entry.trailers.is_none() && status != StatusCode::NO_CONTENT {
             entry.fields.insert(CONTENT_LENGTH, HeaderValue::from(entry.content.length()));
@@ -69,7 +66,6 @@ impl Entry {
             selection,
             kept,
             own_tag: false,
-            refreshing: Turns::default(),
         };
         fresh.tagged(own.cloned())
     }

@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -5,15 +6,18 @@ use bytes::Bytes;
 use http::header::{CONTENT_LOCATION, CONTENT_RANGE, LOCATION, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body;
-use tower_edge_core::{Event, Expected, Refusal, ResponseHead, Step, Trace};
+use tower_edge_core::{BoxError, Event, Expected, ResponseHead, Step, Trace};
 
 use crate::body::CacheBody;
 use crate::entry::Entry;
-use crate::fill::{Draft, Fill};
+use crate::feed::Feed;
+use crate::fill::{Arrival, Draft};
+use crate::filling::{Filling, Pump};
 use crate::join::is_wanted;
+use crate::landing::{Failure, Landed, Lead};
 use crate::policy::{
-    self, Candidate, Exchange, RequestDirectives, Selection, content_range, may_replace_error,
-    names_target, same_origin, storable, stored_fields,
+    self, Candidate, Exchange, Kept, RequestDirectives, Selection, content_range, is_reusable,
+    may_replace_error, names_target, same_origin, storable, stored_fields,
 };
 use crate::shared::Shared;
 use crate::status::{Forward, Status};
@@ -47,6 +51,8 @@ pub(crate) struct Fetch {
     pub(crate) default_ttl: Option<Duration>,
     pub(crate) forward: Forward,
     pub(crate) requested: Instant,
+    /// There if others may wait for what comes back.
+    pub(crate) lead: Option<Lead>,
 }
 
 impl Flight {
@@ -67,7 +73,7 @@ impl Flight {
         response: Response<B>,
     ) -> Response<CacheBody<B>>
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         match self {
             Self::Pass(forward) => passed(shared, Status::Forwarded(forward), response),
@@ -87,8 +93,24 @@ impl Flight {
         B: Body<Data = Bytes>,
     {
         match self {
-            Self::Fetch(fetch) => fetch.replace(shared, shared.clock.now(), None),
+            Self::Fetch(fetch) => {
+                fetch.tell(Landed::Failed(Failure::silent()));
+                fetch.replace(shared, shared.clock.now(), None)
+            }
             _ => None,
+        }
+    }
+
+    /// Whether others may wait for what comes back.
+    pub(crate) fn leads(&self) -> bool {
+        matches!(self, Self::Fetch(fetch) if fetch.lead.is_some())
+    }
+
+    /// Whether somebody waits for what comes back.
+    pub(crate) fn is_followed(&self) -> bool {
+        match self {
+            Self::Fetch(fetch) => fetch.lead.as_ref().is_some_and(Lead::is_followed),
+            _ => false,
         }
     }
 }
@@ -100,17 +122,20 @@ impl Fetch {
         response: Response<B>,
     ) -> Response<CacheBody<B>>
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let responded = shared.clock.now();
         Trace::with(|trace| {
             let elapsed = responded.saturating_duration_since(self.requested);
             trace.push(Step::new("cache", elapsed).note(self.forward.word()));
         });
-        if is_trouble(&ResponseHead::new(&response))
-            && let Some(stale) = self.replace(shared, responded, Some(response.status()))
-        {
-            return stale;
+        if let Some(failure) = Failure::of(&ResponseHead::new(&response)) {
+            if failure.is_shared() {
+                self.tell(Landed::Failed(failure));
+            }
+            if let Some(stale) = self.replace(shared, responded, Some(response.status())) {
+                return stale;
+            }
         }
         let exchange = Exchange { requested: self.requested, responded, wall: shared.clock.wall() };
         let forward = self.forward;
@@ -131,7 +156,7 @@ impl Fetch {
         response: Response<B>,
     ) -> Response<CacheBody<B>>
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         invalidate(shared, &self.key, &ResponseHead::new(&response));
         let responded = shared.clock.now();
@@ -154,16 +179,48 @@ impl Fetch {
         exchange: &Exchange,
     ) -> Response<CacheBody<B>>
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let forward = self.forward;
-        match self.fill(shared, &response, exchange) {
-            Some((fill, expected)) => {
-                let mut response = response.map(|body| CacheBody::filling(body, fill, expected));
+        match self.draft(shared, &response, exchange) {
+            Ok(draft) => {
+                draft.share(shared);
+                let fill = |body| CacheBody::filling(Filling::new(Pump::new(body, shared, draft)));
+                let mut response = response.map(fill);
                 shared.tell_of(Status::Stored(forward), response.headers_mut());
                 response
             }
-            None => passed(shared, Status::Forwarded(forward), response),
+            Err(fetch) => {
+                fetch.of_no_use(shared, exchange.responded);
+                passed(shared, Status::Forwarded(forward), response)
+            }
+        }
+    }
+
+    /// Tells those who wait what has come back; what was told first counts.
+    pub(crate) fn tell(&self, landed: Landed) {
+        if let Some(lead) = &self.lead {
+            lead.land(landed);
+        }
+    }
+
+    /// Shares a response with those who wait, if they may reuse it.
+    pub(crate) fn share(&self, shared: &Shared, landed: Landed, kept: &Kept, now: Instant) {
+        match is_reusable(kept, now) {
+            true => {
+                shared.loners.forget(&self.key);
+                self.tell(landed);
+            }
+            false => self.of_no_use(shared, now),
+        }
+    }
+
+    /// Sends those who wait their own way, and those who would wait soon.
+    pub(crate) fn of_no_use(&self, shared: &Shared, now: Instant) {
+        if let Some(lead) = &self.lead
+            && lead.land(Landed::Useless)
+        {
+            shared.loners.note(&self.key, now);
         }
     }
 
@@ -187,15 +244,35 @@ impl Fetch {
         })
     }
 
-    /// Starts to store a response, where that is permitted and it may fit.
+    /// What is to be stored of a response, where that is permitted and it may fit.
     ///
     /// A part is judged as the 200 that it is a part of (RFC 9111 §3.3).
-    fn fill<B: Body>(
+    fn draft<B: Body>(
         mut self: Box<Self>,
-        shared: &Arc<Shared>,
+        shared: &Shared,
         response: &Response<B>,
         exchange: &Exchange,
-    ) -> Option<(Fill, Expected)> {
+    ) -> Result<Draft, Box<Self>> {
+        let Some((arrival, part, expected)) = self.arrival(shared, response, exchange) else {
+            return Err(self);
+        };
+        self.selected = None;
+        let draft = Draft { fetch: self, arrival, exchange: *exchange, part, expected };
+        if let Some((_, length)) = draft.part {
+            let stored = shared.store.get(&draft.fetch.key.target()).unwrap_or_default();
+            if !is_wanted(&draft, length, &stored) {
+                return Err(draft.fetch);
+            }
+        }
+        Ok(draft)
+    }
+
+    fn arrival<B: Body>(
+        &self,
+        shared: &Shared,
+        response: &Response<B>,
+        exchange: &Exchange,
+    ) -> Option<(Arc<Arrival>, Option<(Range<usize>, usize)>, Expected)> {
         let (status, headers) = (response.status(), response.headers());
         let ranged = self.request.contains_key(RANGE);
         let is_part = ranged && status == StatusCode::PARTIAL_CONTENT;
@@ -217,14 +294,8 @@ impl Fetch {
             shared.tell(&Event::CacheNotStored { why: "too large" });
             return None;
         }
-        self.selected = None;
-        let (fetch, exchange) = (self, *exchange);
-        let draft = Draft { fetch, status, fields, selection, kept, exchange, part, expected };
-        if let Some((_, length)) = draft.part {
-            let stored = shared.store.get(&draft.fetch.key.target()).unwrap_or_default();
-            is_wanted(&draft, length, &stored).then_some(())?;
-        }
-        Some((Fill::new(shared.clone(), draft), expected))
+        let feed = Feed::new(size);
+        Some((Arc::new(Arrival { status, fields, selection, kept, feed }), part, expected))
     }
 
     pub(crate) fn candidate<'a>(
@@ -246,13 +317,6 @@ where
     let mut response = response.map(CacheBody::passed);
     shared.tell_of(status, response.headers_mut());
     response
-}
-
-/// The answers that a stale response may replace (RFC 5861 §4), and refusals of
-/// the layers inside.
-fn is_trouble(response: &ResponseHead<'_>) -> bool {
-    matches!(response.status().as_u16(), 500 | 502 | 503 | 504)
-        || response.extensions().get::<Refusal>().is_some()
 }
 
 /// Removes what an unsafe request that succeeded has made untrue: its target,

@@ -9,12 +9,13 @@ use tower_edge_core::ReplyBody;
 use crate::body::CacheBody;
 use crate::entry::Entry;
 use crate::flight::Fetch;
+use crate::landing::Landed;
 use crate::policy::{
     Exchange, Selection, Unstorable, identified, initial_age, storable, strong_tag, updated_fields,
 };
 use crate::shared::Shared;
 use crate::status::Status;
-use crate::variants::with;
+use crate::variants::{selected, with};
 
 impl Fetch {
     /// Answers with what is stored, updated from a 304 (RFC 9111 §4.3.4).
@@ -40,6 +41,7 @@ impl Fetch {
         let Some((stored, fresh, age)) = meant else {
             // The origin speaks of a representation that we did not ask about:
             // nothing is validated.
+            self.of_no_use(shared, exchange.responded);
             shared.store.invalidate(&self.key);
             let failed = Some(StatusCode::NOT_MODIFIED);
             return self.replace(shared, exchange.responded, failed).unwrap_or_else(|| {
@@ -49,9 +51,22 @@ impl Fetch {
             });
         };
         self.keep(shared, stored, update, exchange);
+        match self.kept(shared) {
+            Some(kept) => {
+                let now = exchange.responded;
+                self.share(shared, Landed::Stored(kept.clone()), &kept.kept, now);
+            }
+            None => self.tell(Landed::Useless),
+        }
         let mut answer = fresh.answer(&self.request, false, age);
         shared.tell_of(Status::Validated(self.forward), answer.headers_mut());
         answer.map(CacheBody::own)
+    }
+
+    /// What is stored for this request.
+    fn kept(&self, shared: &Shared) -> Option<Arc<Entry>> {
+        let stored = shared.store.get(&self.key.target())?;
+        selected(&stored, &self.request, self.head_only).cloned()
     }
 
     /// Updates what is stored from a HEAD, or removes it (RFC 9111 §4.3.5).

@@ -5,74 +5,183 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::Response;
+use http::{Request, Response};
 use http_body::Body;
-use pin_project::pin_project;
-use tower::util::Oneshot;
-use tower_edge_core::ReplyBody;
+use pin_project::{pin_project, pinned_drop};
+use tower_edge_core::{BoxError, ReplyBody, RequestHead};
 use tower_service::Service;
 
 use crate::body::CacheBody;
-use crate::flight::Flight;
+use crate::call::{Call, Leading};
+use crate::flight::{Fetch, Flight};
+use crate::landing::{Follow, Landed, Sequel};
+use crate::lookup::Decision;
 use crate::shared::Shared;
 
 /// The future of [`CacheService`](crate::CacheService).
 ///
 /// A hit is ready at its first poll. Dropping the future drops the call to the
-/// inner service, and nothing is stored.
-#[pin_project]
-pub struct ResponseFuture<S: Service<Request>, Request, B> {
+/// inner service, unless other requests wait for what comes back: then the call
+/// goes on in a task, or, outside a tokio runtime, one of those makes its own.
+#[pin_project(PinnedDrop)]
+pub struct ResponseFuture<S: Service<Req>, Req, B: Body<Data = Bytes>> {
     #[pin]
-    state: State<S, Request, B>,
+    state: State<S, Req, B>,
 }
 
-impl<S: Service<Request>, Request, B> ResponseFuture<S, Request, B> {
-    pub(crate) fn answer(response: Response<ReplyBody<B>>) -> Self {
-        Self { state: State::Answer(Some(response)) }
-    }
-
-    pub(crate) fn forward(call: Oneshot<S, Request>, flight: Flight, shared: Arc<Shared>) -> Self {
-        Self { state: State::Forward { call, landing: Some((flight, shared)) } }
-    }
-}
-
-impl<S, Request, B> Future for ResponseFuture<S, Request, B>
+impl<S, ReqBody, B> ResponseFuture<S, Request<ReqBody>, B>
 where
-    S: Service<Request, Response = Response<B>>,
-    B: Body<Data = Bytes>,
+    S: Service<Request<ReqBody>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    ReqBody: Body + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    pub(crate) fn new(inner: &S, request: Request<ReqBody>, shared: Arc<Shared>) -> Self {
+        Self { state: State::begin(inner, request, shared, None) }
+    }
+}
+
+impl<S, ReqBody, B> Future for ResponseFuture<S, Request<ReqBody>, B>
+where
+    S: Service<Request<ReqBody>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    ReqBody: Body + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Output = Result<Response<CacheBody<B>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProj::Answer(response) => {
-                let response = response.take().expect("polled after it was ready");
-                Poll::Ready(Ok(response.map(CacheBody::own)))
-            }
-            StateProj::Forward { call, landing } => {
-                let result = ready!(call.poll(cx));
-                let (flight, shared) = landing.take().expect("polled after it was ready");
-                Poll::Ready(match result {
-                    Ok(response) => Ok(flight.land(&shared, response)),
-                    Err(error) => flight.fail(&shared).ok_or(error),
-                })
-            }
+        let mut state = self.project().state;
+        loop {
+            let next = match state.as_mut().project() {
+                StateProj::Answer(response) => {
+                    let response = response.take().expect(READY);
+                    return Poll::Ready(Ok(response.map(CacheBody::own)));
+                }
+                StateProj::Shared(response) => {
+                    return Poll::Ready(Ok(response.take().expect(READY)));
+                }
+                StateProj::Forward(call) => return call.poll(cx),
+                StateProj::Lead(call) => {
+                    let result = ready!(call.as_mut().expect(READY).as_mut().poll(cx));
+                    *call = None;
+                    return Poll::Ready(result);
+                }
+                StateProj::Follow(waiting) => {
+                    let landed = ready!(waiting.as_ref().expect(READY).follow.poll(cx));
+                    waiting.take().expect(READY).go_on(landed)
+                }
+            };
+            state.set(next);
         }
     }
 }
 
-impl<S: Service<Request>, Request, B> fmt::Debug for ResponseFuture<S, Request, B> {
+#[pinned_drop]
+impl<S: Service<Req>, Req, B: Body<Data = Bytes>> PinnedDrop for ResponseFuture<S, Req, B> {
+    fn drop(self: Pin<&mut Self>) {
+        if let StateProj::Lead(call) = self.project().state.project()
+            && let Some(call) = call.take()
+        {
+            call.leave();
+        }
+    }
+}
+
+impl<S: Service<Req>, Req, B: Body<Data = Bytes>> fmt::Debug for ResponseFuture<S, Req, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }
 
 #[pin_project(project = StateProj)]
-enum State<S: Service<Request>, Request, B> {
+enum State<S: Service<Req>, Req, B: Body<Data = Bytes>> {
     Answer(Option<Response<ReplyBody<B>>>),
-    Forward {
-        #[pin]
-        call: Oneshot<S, Request>,
-        landing: Option<(Flight, Arc<Shared>)>,
-    },
+    Shared(Option<Response<CacheBody<B>>>),
+    Forward(#[pin] Call<S, Req>),
+    /// Others may wait for what comes back: it can be sent to a task.
+    Lead(Option<Pin<Box<dyn Leading<B, S::Error>>>>),
+    Follow(Option<Box<Waiting<S, Req>>>),
 }
+
+impl<S, ReqBody, B> State<S, Request<ReqBody>, B>
+where
+    S: Service<Request<ReqBody>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    ReqBody: Body + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    fn begin(
+        inner: &S,
+        request: Request<ReqBody>,
+        shared: Arc<Shared>,
+        variant: Option<u64>,
+    ) -> Self {
+        let has_body = !request.body().is_end_stream();
+        match shared.decide(&RequestHead::new(&request), has_body, variant) {
+            Decision::Answer(response) => Self::Answer(Some(response)),
+            Decision::AnswerAndRefresh(response, refresh) => {
+                refresh.start(inner.clone(), request, shared);
+                Self::Answer(Some(response))
+            }
+            Decision::Forward(flight) => Self::forward(inner.clone(), request, flight, shared),
+            Decision::Follow(follow, fetch) => {
+                let inner = inner.clone();
+                let waiting = Waiting { follow, inner, request, fetch, shared, variant };
+                Self::Follow(Some(Box::new(waiting)))
+            }
+        }
+    }
+
+    fn forward(
+        inner: S,
+        mut request: Request<ReqBody>,
+        mut flight: Flight,
+        shared: Arc<Shared>,
+    ) -> Self {
+        flight.prepare(request.headers_mut());
+        let leads = flight.leads();
+        let call = Call::new(inner, request, flight, shared);
+        match leads {
+            true => Self::Lead(Some(Box::pin(call))),
+            false => Self::Forward(call),
+        }
+    }
+}
+
+/// A request that waits for what comes back to another.
+struct Waiting<S, Req> {
+    follow: Follow,
+    inner: S,
+    request: Req,
+    fetch: Box<Fetch>,
+    shared: Arc<Shared>,
+    /// There if it waits for its variant.
+    variant: Option<u64>,
+}
+
+impl<S, ReqBody, B> Waiting<S, Request<ReqBody>>
+where
+    S: Service<Request<ReqBody>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    ReqBody: Body + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    fn go_on(self, landed: Option<Landed>) -> State<S, Request<ReqBody>, B> {
+        let Self { inner, request, mut fetch, shared, variant, .. } = self;
+        let again = match landed {
+            None => None,
+            Some(landed) => match landed.share(&shared, &fetch, &RequestHead::new(&request)) {
+                Sequel::Answer(response) => return State::Shared(Some(response)),
+                Sequel::Regroup(digest) if variant.is_none() => Some(digest),
+                Sequel::Regroup(_) | Sequel::Alone => {
+                    fetch.requested = shared.clock.now();
+                    return State::forward(inner, request, Flight::Fetch(fetch), shared);
+                }
+            },
+        };
+        State::begin(&inner, request, shared, again)
+    }
+}
+
+const READY: &str = "polled after it was ready";

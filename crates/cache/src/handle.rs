@@ -22,6 +22,9 @@ pub struct CacheStats {
     pub stale: u64,
     /// Requests answered from memory after the origin said 304.
     pub validated: u64,
+    /// Requests that waited for one that was forwarded before them, and share
+    /// what came of that.
+    pub collapsed: u64,
     /// All other requests.
     pub forwarded: u64,
     /// Responses that were stored.
@@ -46,6 +49,7 @@ impl CacheHandle {
             hits: counts.hits.load(Ordering::Relaxed),
             stale: counts.stale.load(Ordering::Relaxed),
             validated: counts.validated.load(Ordering::Relaxed),
+            collapsed: counts.collapsed.load(Ordering::Relaxed),
             forwarded: counts.forwarded.load(Ordering::Relaxed),
             stored: counts.stored.load(Ordering::Relaxed),
             resources,

@@ -6,7 +6,7 @@ use http::StatusCode;
 use http::header::IF_RANGE;
 
 use crate::entry::Entry;
-use crate::fill::Draft;
+use crate::fill::{Arrival, Draft};
 use crate::policy::{Content, Selection, strong_tag};
 use crate::shared::Shared;
 
@@ -24,7 +24,8 @@ pub(crate) fn joined(
     content: Content,
     stored: &[Arc<Entry>],
 ) -> Option<Entry> {
-    let Draft { fetch, fields, selection, kept, exchange, .. } = draft;
+    let Draft { fetch, arrival, exchange, .. } = draft;
+    let Arrival { fields, selection, kept, .. } = &**arrival;
     if let Some(base) = base(draft, content.length(), stored) {
         let mut joined = fetch.updated(shared, base, fields, exchange).ok()?;
         joined.selection = Selection::of(&fetch.request, &joined.fields)?;
@@ -37,7 +38,7 @@ pub(crate) fn joined(
 
 /// The response of which a part is a part.
 fn base<'a>(draft: &Draft, length: usize, stored: &'a [Arc<Entry>]) -> Option<&'a Arc<Entry>> {
-    let tag = strong_tag(&draft.fields)?;
+    let tag = strong_tag(&draft.arrival.fields)?;
     stored.iter().find(|entry| {
         entry.selection.matches(&draft.fetch.request)
             && entry.has_parts()
@@ -52,10 +53,10 @@ fn base<'a>(draft: &Draft, length: usize, stored: &'a [Arc<Entry>]) -> Option<&'
 /// whole that it does not belong to is worth more, unless the origin was asked
 /// about that very one and has another by now.
 fn stands_alone(draft: &Draft, stored: &[Arc<Entry>]) -> bool {
-    let Draft { fetch, selection, .. } = draft;
+    let Draft { fetch, arrival, .. } = draft;
     let is_worth_more = |entry: &Arc<Entry>| {
         let asked_about = fetch.nominated.iter().any(|nominated| Arc::ptr_eq(nominated, entry));
-        entry.selection == *selection
+        entry.selection == arrival.selection
             && entry.status == StatusCode::OK
             && entry.content.is_whole()
             && !asked_about

@@ -1,12 +1,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ahash::RandomState;
 use http::HeaderName;
 use http::header::{CDN_CACHE_CONTROL, COOKIE};
 use tower_edge_core::{Clock, Observe, RequestHead};
 use tower_layer::Layer;
 
 use crate::handle::CacheHandle;
+use crate::landing::Flights;
+use crate::loners::Loners;
 use crate::policy::{Rules, SetCookie, StaleOnError};
 use crate::service::CacheService;
 use crate::shared::Shared;
@@ -40,9 +43,13 @@ impl CacheLayer {
     ///
     /// A single response may take an eighth of it: [`max_entry`](Self::max_entry).
     pub fn new(capacity: u64) -> Self {
+        let (clock, seed) = (Clock::system(), RandomState::new());
         let shared = Shared {
             store: Arc::new(Store::new(capacity)),
-            clock: Clock::system(),
+            flights: Flights::new(seed.clone()),
+            loners: Arc::new(Loners::new(clock.now())),
+            seed,
+            clock,
             max_entry: capacity / 8,
             observe: None,
             generate_etag: true,
@@ -134,7 +141,10 @@ impl CacheLayer {
 
     /// Takes the time from `clock`.
     pub fn clock(self, clock: Clock) -> Self {
-        self.set(|shared| shared.clock = clock)
+        self.set(|shared| {
+            shared.clock = clock;
+            shared.loners = Arc::new(Loners::new(clock.now()));
+        })
     }
 
     /// Tells `observe` every event.

@@ -56,16 +56,24 @@
 
 mod age;
 mod body;
+mod call;
 mod entry;
 mod etag;
+mod feed;
 mod fill;
+mod filling;
 mod flight;
+mod flights;
 mod freshen;
 mod future;
 mod handle;
 mod join;
+mod landing;
 mod layer;
+mod loners;
 mod lookup;
+#[cfg(test)]
+mod model;
 mod partial;
 mod policy;
 mod refresh;
@@ -73,9 +81,10 @@ mod service;
 mod shared;
 mod status;
 mod store;
+mod sync;
 mod tag;
-mod turn;
 mod variants;
+mod waiters;
 
 pub use body::CacheBody;
 pub use etag::{EtagBody, EtagFuture, EtagLayer, EtagService};

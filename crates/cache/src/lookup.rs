@@ -1,24 +1,27 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE};
+use http::header::{CONNECTION, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE, UPGRADE};
 use http::{HeaderMap, Method, Response, StatusCode};
 use tower_edge_core::{Problem, ReplyBody, RequestHead, Step, Trace};
 
 use crate::entry::Entry;
 use crate::flight::{Fetch, Flight};
-use crate::policy::{RequestDirectives, Reuse, ask_for_all, reuse};
+use crate::landing::{FlightKey, Follow, Join};
+use crate::policy::{RequestDirectives, Reuse, ask_for_all, is_for_others, reuse};
 use crate::refresh::Refresh;
 use crate::shared::Shared;
 use crate::status::{Forward, Status};
 use crate::store::ResourceKey;
 use crate::variants::{Variants, selected};
 
-/// What becomes of a request: an answer at once, a flight upstream, or both.
+/// What becomes of a request: an answer at once, a flight upstream, or both; or
+/// it waits for the flight of another.
 pub(crate) enum Decision<B> {
     Answer(Response<ReplyBody<B>>),
     AnswerAndRefresh(Response<ReplyBody<B>>, Refresh),
     Forward(Flight),
+    Follow(Follow, Box<Fetch>),
 }
 
 impl Shared {
@@ -26,11 +29,19 @@ impl Shared {
     ///
     /// A GET or HEAD that has a body is passed on: an origin may answer to what
     /// is in it, and no key tells (RFC 9110 §9.3.1).
-    pub(crate) fn decide<B>(&self, request: &RequestHead<'_>, has_body: bool) -> Decision<B> {
+    ///
+    /// `variant` is for a request that has waited for another variant than its
+    /// own: the digest by which it finds others like it.
+    pub(crate) fn decide<B>(
+        &self,
+        request: &RequestHead<'_>,
+        has_body: bool,
+        variant: Option<u64>,
+    ) -> Decision<B> {
         let now = Trace::read(&self.clock);
         let decision = match *request.method() {
             Method::GET | Method::HEAD if !has_body && is_for_cache(request.headers()) => {
-                self.look_up(request, now)
+                self.look_up(request, now, variant)
             }
             Method::GET | Method::HEAD => Decision::Forward(Flight::Pass(Forward::Bypass)),
             ref method if method.is_safe() || method == Method::CONNECT => {
@@ -54,7 +65,12 @@ impl Shared {
         decision
     }
 
-    fn look_up<B>(&self, request: &RequestHead<'_>, now: Instant) -> Decision<B> {
+    fn look_up<B>(
+        &self,
+        request: &RequestHead<'_>,
+        now: Instant,
+        variant: Option<u64>,
+    ) -> Decision<B> {
         let target = request.target();
         let head_only = request.method() == Method::HEAD;
         let wishes = RequestDirectives::of(request.headers());
@@ -68,7 +84,8 @@ impl Shared {
             }
             Some((entry, Reuse::ServeAndRefresh { age })) => {
                 let answer = self.answer(entry, request, age);
-                return match self.refresh(request, entry, now) {
+                let variant = variant.unwrap_or_else(|| self.newest(&variants, request));
+                return match self.refresh(request, entry, variant, now) {
                     Some(refresh) => Decision::AnswerAndRefresh(answer, refresh),
                     None => Decision::Answer(answer),
                 };
@@ -92,7 +109,25 @@ impl Shared {
             (_, None) => Vec::new(),
         };
         let fetch = self.fetch(request, key, entry, nominated, now);
-        Decision::Forward(Flight::Fetch(Box::new(Fetch { forward, ..fetch })))
+        let mut fetch = Box::new(Fetch { forward, ..fetch });
+        if fetch.may_be_shared(&wishes) && !self.loners.knows(&fetch.key, now) {
+            let variant = variant.unwrap_or_else(|| self.newest(&variants, request));
+            match self.flights.join(&fetch.flight_key(variant)) {
+                Join::Follow(follow) => return Decision::Follow(follow, fetch),
+                // What the flight before has brought may be there by now.
+                Join::Lead(_) if !is_same(&variants, &self.store.get(&target)) => {
+                    return self.look_up(request, now, Some(variant));
+                }
+                Join::Lead(lead) => fetch.lead = Some(lead),
+            }
+        }
+        Decision::Forward(Flight::Fetch(fetch))
+    }
+
+    /// The digest that tells the variants of a resource apart, as far as is known.
+    fn newest(&self, variants: &Option<Variants>, request: &RequestHead<'_>) -> u64 {
+        let newest = variants.as_ref().and_then(|variants| variants.first());
+        newest.map_or(0, |newest| self.variant(&newest.selection, request.headers()))
     }
 
     fn answer<B>(
@@ -112,14 +147,15 @@ impl Shared {
         &self,
         request: &RequestHead<'_>,
         entry: &Arc<Entry>,
+        variant: u64,
         now: Instant,
     ) -> Option<Refresh> {
         let key = ResourceKey::of(&request.target())?;
-        let turn = entry.refreshing.take()?;
         let fetch = self.fetch(request, key, Some(entry), vec![entry.clone()], now);
-        let mut fetch = Fetch { head_only: false, ..fetch };
+        let Join::Lead(lead) = self.flights.join(&fetch.flight_key(variant)) else { return None };
+        let mut fetch = Fetch { head_only: false, lead: Some(lead), ..fetch };
         ask_for_all(&mut fetch.request);
-        Some(Refresh { flight: Flight::Fetch(Box::new(fetch)), turn })
+        Some(Refresh(Flight::Fetch(Box::new(fetch))))
     }
 
     fn fetch(
@@ -140,7 +176,28 @@ impl Shared {
             default_ttl: self.default_ttl.as_ref().and_then(|ttl| ttl(request)),
             forward: Forward::Stale,
             requested: now,
+            lead: None,
         }
+    }
+}
+
+impl Fetch {
+    /// Whether others may wait for this one, and this one for others.
+    fn may_be_shared(&self, wishes: &RequestDirectives) -> bool {
+        let in_parts = self.nominated.is_empty() && self.request.contains_key(RANGE);
+        let as_it_is = !wishes.no_cache && wishes.max_age.is_none_or(|most| !most.is_zero());
+        as_it_is && !in_parts && !self.head_only && is_for_others(&self.request)
+    }
+
+    fn flight_key(&self, variant: u64) -> FlightKey {
+        FlightKey { resource: self.key.clone(), ticket: self.ticket, variant }
+    }
+}
+
+fn is_same(before: &Option<Variants>, now: &Option<Variants>) -> bool {
+    match (before, now) {
+        (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+        (before, now) => before.is_none() == now.is_none(),
     }
 }
 

@@ -8,20 +8,19 @@ use http::{Method, Request, Response};
 use http_body::Body;
 use tokio::runtime::Handle;
 use tower::util::Oneshot;
+use tower_edge_core::BoxError;
 use tower_service::Service;
 
 use crate::flight::Flight;
 use crate::policy::ask_for_all;
 use crate::shared::Shared;
-use crate::turn::Turn;
 
 /// A refresh of a stale response behind the back of the client that was answered
 /// with it (RFC 5861 §3).
+///
+/// It leads its flight, so there is one at a time.
 #[derive(Debug)]
-pub(crate) struct Refresh {
-    pub(crate) flight: Flight,
-    pub(crate) turn: Turn,
-}
+pub(crate) struct Refresh(pub(crate) Flight);
 
 impl Refresh {
     /// Sends the client's own request on as a validation and reads its response
@@ -36,10 +35,10 @@ impl Refresh {
         S: Service<Request<ReqBody>, Response = Response<ResBody>> + Send + 'static,
         S::Future: Send,
         ReqBody: Send + 'static,
-        ResBody: Body<Data = Bytes> + Send,
+        ResBody: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let Ok(runtime) = Handle::try_current() else { return };
-        let Self { mut flight, turn } = self;
+        let Self(mut flight) = self;
         *request.method_mut() = Method::GET;
         ask_for_all(request.headers_mut());
         // A 304 to what the client has would refresh nothing.
@@ -53,7 +52,6 @@ impl Refresh {
                 let mut body = pin!(flight.land(&shared, response).into_body());
                 while let Some(Ok(_)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {}
             }
-            drop(turn);
         });
     }
 }

@@ -4,13 +4,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use tower::util::Oneshot;
-use tower_edge_core::RequestHead;
+use tower_edge_core::BoxError;
 use tower_service::Service;
 
 use crate::body::CacheBody;
 use crate::future::ResponseFuture;
-use crate::lookup::Decision;
 use crate::shared::Shared;
 
 /// The service that [`CacheLayer`](crate::CacheLayer) makes.
@@ -35,7 +33,7 @@ where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + 'static,
     S::Future: Send,
     ReqBody: Body + Send + 'static,
-    ResBody: Body<Data = Bytes> + Send,
+    ResBody: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<CacheBody<ResBody>>;
     type Error = S::Error;
@@ -45,19 +43,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let has_body = !request.body().is_end_stream();
-        match self.shared.decide(&RequestHead::new(&request), has_body) {
-            Decision::Answer(response) => ResponseFuture::answer(response),
-            Decision::AnswerAndRefresh(response, refresh) => {
-                refresh.start(self.inner.clone(), request, self.shared.clone());
-                ResponseFuture::answer(response)
-            }
-            Decision::Forward(mut flight) => {
-                flight.prepare(request.headers_mut());
-                let call = Oneshot::new(self.inner.clone(), request);
-                ResponseFuture::forward(call, flight, self.shared.clone())
-            }
-        }
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        ResponseFuture::new(&self.inner, request, self.shared.clone())
     }
 }

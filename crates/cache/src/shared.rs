@@ -3,10 +3,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ahash::RandomState;
 use http::HeaderMap;
 use tower_edge_core::{Clock, Event, Observe, RequestHead};
 
-use crate::policy::Rules;
+use crate::landing::Flights;
+use crate::loners::Loners;
+use crate::policy::{Rules, Selection};
 use crate::status::{Status, StatusField};
 use crate::store::Store;
 
@@ -14,6 +17,9 @@ use crate::store::Store;
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
+    pub(crate) flights: Flights,
+    pub(crate) loners: Arc<Loners>,
+    pub(crate) seed: RandomState,
     pub(crate) clock: Clock,
     pub(crate) max_entry: u64,
     pub(crate) generate_etag: bool,
@@ -29,6 +35,7 @@ pub(crate) struct Counts {
     pub(crate) hits: AtomicU64,
     pub(crate) stale: AtomicU64,
     pub(crate) validated: AtomicU64,
+    pub(crate) collapsed: AtomicU64,
     pub(crate) forwarded: AtomicU64,
     pub(crate) stored: AtomicU64,
 }
@@ -39,12 +46,19 @@ impl Shared {
         let counter = match status {
             Status::Hit { ttl: 0.. } => &self.counts.hits,
             Status::Hit { .. } | Status::StaleOnError(..) => &self.counts.stale,
+            Status::Collapsed(_) => &self.counts.collapsed,
             Status::Validated(_) => &self.counts.validated,
             _ => &self.counts.forwarded,
         };
         counter.fetch_add(1, Ordering::Relaxed);
         self.tell(&Event::CacheLookup { found: status.word() });
         StatusField::add(self.status.as_ref(), status, fields);
+    }
+
+    /// A digest of what tells the variants of a resource apart; never 0, which is
+    /// that of a resource of which nothing is known.
+    pub(crate) fn variant(&self, selection: &Selection, request: &HeaderMap) -> u64 {
+        selection.digest(request, &self.seed).max(1)
     }
 
     pub(crate) fn tell(&self, event: &Event<'_>) {

@@ -42,6 +42,9 @@ pub(crate) enum Status {
     Forwarded(Forward),
     /// It was forwarded, and the response is stored while it passes.
     Stored(Forward),
+    /// It waited for a request that was forwarded before, and shares what came of
+    /// that.
+    Collapsed(Forward),
     /// It was forwarded as a validation, and what is stored is still good.
     Validated(Forward),
     /// It was forwarded in vain, with this status if there was one, and what is
@@ -63,6 +66,7 @@ impl Status {
         match self {
             Self::Hit { ttl: ..0 } | Self::StaleOnError(..) => "stale",
             Self::Hit { .. } => "hit",
+            Self::Collapsed(_) => "collapsed",
             Self::Validated(_) => "validated",
             Self::Unsatisfied => "unsatisfied",
             Self::Forwarded(forward) | Self::Stored(forward) => forward.word(),
@@ -122,6 +126,9 @@ impl StatusField {
             Status::Hit { ttl } => return self.hit(ttl),
             Status::Forwarded(forward) => return Some(self.forwarded[forward as usize].clone()),
             Status::Stored(forward) => return Some(self.stored[forward as usize].clone()),
+            Status::Collapsed(forward) => {
+                format!("{name}; fwd={}; collapsed", FORWARDS[forward as usize])
+            }
             Status::Validated(forward) => {
                 format!("{name}; fwd={}; fwd-status=304", FORWARDS[forward as usize])
             }
@@ -183,6 +190,7 @@ mod tests {
             (Status::Forwarded(Forward::Bypass), "a; fwd=bypass"),
             (Status::Stored(Forward::Stale), "a; fwd=stale; stored"),
             (Status::Stored(Forward::UriMiss), "a; fwd=uri-miss; stored"),
+            (Status::Collapsed(Forward::UriMiss), "a; fwd=uri-miss; collapsed"),
             (Status::Validated(Forward::Request), "a; fwd=request; fwd-status=304"),
             (
                 Status::StaleOnError(Forward::Stale, Some(StatusCode::BAD_GATEWAY)),

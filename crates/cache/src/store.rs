@@ -30,7 +30,7 @@ pub(crate) struct ResourceKey(Uri);
 
 /// The right to store what was asked for at this moment; an invalidation since
 /// takes it away.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Ticket {
     slot: usize,
     epoch: u64,

@@ -44,7 +44,7 @@ impl Coding {
 /// order, case and white space it is written in (RFC 9110 §12.5.3).
 ///
 /// Two are equal when they mean the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AcceptedCodings {
     qualities: [u16; Coding::ALL.len()],
     /// That of codings which are not known here.

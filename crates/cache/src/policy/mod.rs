@@ -25,9 +25,9 @@ pub(crate) use fields::{
 pub(crate) use freshness::{Exchange, Freshness, initial_age};
 pub(crate) use range::{Asked, ask_for_all};
 pub(crate) use reference::{names_target, same_origin};
-pub(crate) use reuse::{Reuse, may_replace_error, reuse};
+pub(crate) use reuse::{Reuse, is_reusable, may_replace_error, reuse};
 pub(crate) use rules::Rules;
 pub use rules::{SetCookie, StaleOnError};
-pub(crate) use storable::{Candidate, Kept, Unstorable, storable};
+pub(crate) use storable::{Candidate, Kept, Unstorable, is_for_others, storable};
 pub(crate) use vary::Selection;
 pub(crate) use wanted::{Wanted, ranges_of, wanted};

@@ -43,6 +43,12 @@ pub(crate) fn reuse(request: &RequestDirectives, stored: &Kept, now: Instant) ->
     }
 }
 
+/// Whether a response may answer a request that wants nothing special.
+pub(crate) fn is_reusable(stored: &Kept, now: Instant) -> bool {
+    let reuse = reuse(&RequestDirectives::default(), stored, now);
+    matches!(reuse, Reuse::Serve { .. } | Reuse::ServeAndRefresh { .. })
+}
+
 /// Whether a stale response may answer in place of a failed origin, because the
 /// origin, the client or the operator permits it (RFC 9111 §4.2.4, RFC 5861 §4).
 pub(crate) fn may_replace_error(

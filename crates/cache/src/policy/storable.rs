@@ -68,6 +68,13 @@ impl Unstorable {
     }
 }
 
+/// Whether the response to a request may be for others as well, as far as the
+/// request tells.
+pub(crate) fn is_for_others(request: &HeaderMap) -> bool {
+    let kept_apart = OVERRIDES.iter().any(|name| request.contains_key(name));
+    !kept_apart && !request.contains_key(AUTHORIZATION) && !RequestDirectives::of(request).no_store
+}
+
 /// Decides whether a response may be stored by a shared cache (RFC 9111 §3). A
 /// part (206) is to be shown as the 200 that it is a part of.
 ///

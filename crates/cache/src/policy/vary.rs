@@ -1,3 +1,5 @@
+use std::hash::{BuildHasher, Hash, Hasher};
+
 use http::header::{ACCEPT_ENCODING, InvalidHeaderName, VARY};
 use http::{HeaderMap, HeaderName};
 use tower_edge_core::AcceptedCodings;
@@ -48,6 +50,20 @@ impl Selection {
     pub(crate) fn notes(&self, response: &HeaderMap) -> bool {
         let noted = |name| self.0.iter().any(|(noted, _)| *noted == name);
         nominated(response).all(|name| name.is_ok_and(noted))
+    }
+
+    /// A digest of what this nominates in `request`: requests that select the same
+    /// response mostly have the same.
+    pub(crate) fn digest(&self, request: &HeaderMap, seed: &impl BuildHasher) -> u64 {
+        let mut hasher = seed.build_hasher();
+        for name in self.0.iter().map(|(name, _)| name).chain(stand_ins(request)) {
+            name.hash(&mut hasher);
+            match AcceptedCodings::of(request).filter(|_| name == ACCEPT_ENCODING) {
+                Some(codings) => codings.hash(&mut hasher),
+                None => combined(request, name).for_each(|byte| hasher.write_u8(byte)),
+            }
+        }
+        hasher.finish()
     }
 
     /// What it takes of memory, in bytes.

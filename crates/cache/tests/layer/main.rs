@@ -15,5 +15,6 @@ mod rules;
 mod sections;
 mod stale;
 mod story;
+mod together;
 mod validation;
 mod wishes;

@@ -1,0 +1,51 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use ahash::RandomState;
+
+use crate::store::ResourceKey;
+
+/// The resources of which it was found lately that a response is of no use to
+/// others: whoever asks for one goes upstream at once, and waits for nobody.
+///
+/// Bounded: resources that share a place are taken for each other at times, and
+/// only go upstream more often for that.
+#[derive(Debug)]
+pub(crate) struct Loners {
+    /// Milliseconds since `start` until which a resource is known for that.
+    until: Box<[AtomicU64]>,
+    start: Instant,
+    seed: RandomState,
+}
+
+impl Loners {
+    pub(crate) fn new(start: Instant) -> Self {
+        let until = (0..PLACES).map(|_| AtomicU64::new(0)).collect();
+        Self { until, start, seed: RandomState::new() }
+    }
+
+    pub(crate) fn note(&self, key: &ResourceKey, now: Instant) {
+        self.place(key).store(self.millis(now + MEMORY), Ordering::Relaxed);
+    }
+
+    pub(crate) fn forget(&self, key: &ResourceKey) {
+        self.place(key).store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn knows(&self, key: &ResourceKey, now: Instant) -> bool {
+        self.millis(now) < self.place(key).load(Ordering::Relaxed)
+    }
+
+    fn place(&self, key: &ResourceKey) -> &AtomicU64 {
+        &self.until[self.seed.hash_one(key) as usize % PLACES]
+    }
+
+    fn millis(&self, moment: Instant) -> u64 {
+        moment.saturating_duration_since(self.start).as_millis() as u64
+    }
+}
+
+/// How long a resource is known for a loner.
+const MEMORY: Duration = Duration::from_secs(60);
+
+const PLACES: usize = 4096;
