@@ -12,9 +12,7 @@ use super::waiters::Waiters;
 /// A key has one leader at a time. Its flight stays in the table until the
 /// leader is dropped: who comes between the landing and that gets the same `T`
 /// at once.
-pub(crate) struct Flights<K, T, H> {
-    aloft: Mutex<HashMap<K, Arc<Flight<T>>, H>>,
-}
+pub(crate) struct Flights<K, T, H>(Arc<Table<K, T, H>>);
 
 /// What one becomes who wants what is at a key.
 pub(crate) enum Join<K: Eq + Hash, T, H: BuildHasher> {
@@ -25,7 +23,7 @@ pub(crate) enum Join<K: Eq + Hash, T, H: BuildHasher> {
 /// The duty to land a flight. Dropped before it has landed, it lands as lost:
 /// one of those who wait will lead the next.
 pub(crate) struct Lead<K: Eq + Hash, T, H: BuildHasher> {
-    flights: Arc<Flights<K, T, H>>,
+    table: Arc<Table<K, T, H>>,
     key: K,
     flight: Arc<Flight<T>>,
 }
@@ -37,23 +35,23 @@ pub(crate) struct Follow<T> {
 }
 
 impl<K: Eq + Hash + Clone, T: Clone, H: BuildHasher> Flights<K, T, H> {
-    pub(crate) fn new(hasher: H) -> Arc<Self> {
-        Arc::new(Self { aloft: Mutex::new(HashMap::with_hasher(hasher)) })
+    pub(crate) fn new(hasher: H) -> Self {
+        Self(Arc::new(Mutex::new(HashMap::with_hasher(hasher))))
     }
 
     /// Leads the flight for a key if there is none, or follows the one there is.
     ///
     /// A new leader looks once more whether what it wants is there: the flight
     /// before may have landed since it looked.
-    pub(crate) fn join(self: &Arc<Self>, key: &K) -> Join<K, T, H> {
-        let mut aloft = lock(&self.aloft);
+    pub(crate) fn join(&self, key: &K) -> Join<K, T, H> {
+        let mut aloft = lock(&self.0);
         if let Some(flight) = aloft.get(key) {
             let place = lock(&flight.state).waiters.enter();
             return Join::Follow(Follow { flight: flight.clone(), place });
         }
         let flight = Arc::new(Flight { state: Mutex::new(State::default()) });
         aloft.insert(key.clone(), flight.clone());
-        Join::Lead(Lead { flights: self.clone(), key: key.clone(), flight })
+        Join::Lead(Lead { table: self.0.clone(), key: key.clone(), flight })
     }
 }
 
@@ -72,7 +70,7 @@ impl<K: Eq + Hash, T, H: BuildHasher> Lead<K, T, H> {
 
 impl<K: Eq + Hash, T, H: BuildHasher> Drop for Lead<K, T, H> {
     fn drop(&mut self) {
-        lock(&self.flights.aloft).remove(&self.key);
+        lock(&self.table).remove(&self.key);
         self.flight.land(None);
     }
 }
@@ -97,6 +95,12 @@ impl<T> Drop for Follow<T> {
     }
 }
 
+impl<K, T, H> Clone for Flights<K, T, H> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
 impl<K, T, H> fmt::Debug for Flights<K, T, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Flights").finish_non_exhaustive()
@@ -114,6 +118,8 @@ impl<T> fmt::Debug for Follow<T> {
         f.debug_struct("Follow").field("place", &self.place).finish_non_exhaustive()
     }
 }
+
+type Table<K, T, H> = Mutex<HashMap<K, Arc<Flight<T>>, H>>;
 
 struct Flight<T> {
     state: Mutex<State<T>>,
