@@ -4,9 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AGE, ETAG};
+use http::header::{AGE, CACHE_STATUS, ETAG, SET_COOKIE};
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
+use tokio::runtime::Handle;
 use tower_edge_core::{BoxError, End, Event, Expected, ReplyBody, Tap};
 
 use crate::age::age_value;
@@ -63,6 +64,23 @@ impl Draft {
             None => self.fetch.share(shared, Landed::Arriving(arrival.clone()), &arrival.kept, now),
             Some(_) => self.fetch.of_no_use(shared, now),
         }
+    }
+
+    /// The fields of a 304, if the client has already what was fetched. What sets a
+    /// cookie goes out whole; so does all where no task could store it meanwhile.
+    pub(crate) fn unmodified<B>(&self, response: &Response<B>) -> Option<HeaderMap> {
+        let (status, fields) = (response.status(), response.headers());
+        let has_it = wanted(&self.fetch.request, status, fields, None) == Wanted::Unmodified;
+        let can_wait = !fields.contains_key(SET_COOKIE) && Handle::try_current().is_ok();
+        (has_it && can_wait).then(|| {
+            let mut unmodified = not_modified_fields(fields);
+            for name in [AGE, CACHE_STATUS] {
+                unmodified.extend(
+                    fields.get_all(&name).iter().map(|value| (name.clone(), value.clone())),
+                );
+            }
+            unmodified
+        })
     }
 }
 

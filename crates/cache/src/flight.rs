@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LOCATION, CONTENT_RANGE, LOCATION, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body;
-use tower_edge_core::{BoxError, Event, Expected, ResponseHead, Step, Trace};
+use tower_edge_core::{BoxError, Event, Expected, ReplyBody, ResponseHead, Step, Trace};
 
 use crate::body::CacheBody;
 use crate::entry::Entry;
@@ -185,8 +185,16 @@ impl Fetch {
         match self.draft(shared, &response, exchange) {
             Ok(draft) => {
                 draft.share(shared);
-                let fill = |body| CacheBody::filling(Filling::new(Pump::new(body, shared, draft)));
-                let mut response = response.map(fill);
+                let unmodified = draft.unmodified(&response);
+                let filling = |body| Filling::new(Pump::new(body, shared, draft));
+                let mut response = match unmodified {
+                    Some(fields) => {
+                        // It goes on by itself.
+                        drop(filling(response.into_body()));
+                        not_modified(fields)
+                    }
+                    None => response.map(|body| CacheBody::filling(filling(body))),
+                };
                 shared.tell_of(Status::Stored(forward), response.headers_mut());
                 response
             }
@@ -307,6 +315,14 @@ impl Fetch {
         let Self { request, default_ttl, .. } = self;
         Candidate { request, default_ttl: *default_ttl, status, headers, exchange: *exchange }
     }
+}
+
+/// The answer to a client that has what was fetched.
+fn not_modified<B: Body<Data = Bytes>>(fields: HeaderMap) -> Response<CacheBody<B>> {
+    let mut response = Response::new(CacheBody::own(ReplyBody::empty()));
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    *response.headers_mut() = fields;
+    response
 }
 
 /// A response that the store has nothing to do with.

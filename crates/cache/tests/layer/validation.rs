@@ -1,6 +1,9 @@
 //! Validation: which stored response a 304 means, and what HEAD tells.
 
-use crate::play::{Play, answer, cache, request, seconds};
+use tower_edge_cache::SetCookie;
+use tower_edge_testkit::MockBody;
+
+use crate::play::{Play, answer, cache, request, respond, seconds, tasks};
 
 /// An origin with a page in two languages, each with its own tag.
 fn bilingual() -> Play {
@@ -283,3 +286,33 @@ async fn no_tag_is_made_where_one_is_or_none_is_wanted() {
         assert_eq!((hit.did(), hit.field("etag")), ("hit", tag));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_fetched_is_not_sent_to_who_has_it_but_stored() {
+    const NEW: &[(&str, &str)] = &[("cache-control", "max-age=5"), ("etag", "\"new\"")];
+    let play = Play::new(|number, _| match number {
+        0 => answer(200, &[("cache-control", "max-age=5"), ("etag", "\"old\"")], "old"),
+        _ => respond(200, NEW, MockBody::new().data("n").pause().data("ew")),
+    });
+    play.get(&[]).await;
+    seconds(7).await;
+    // Stale here, so the origin is asked about the old one; the client has the new.
+    let got = play.get(&[("if-none-match", "\"new\"")]).await;
+    assert_eq!((got.status.as_u16(), got.text()), (304, String::new()));
+    assert_eq!((got.field("etag"), got.did()), ("\"new\"", "fwd=stale; stored"));
+    tasks().await;
+    let next = play.get(&[]).await;
+    assert_eq!((next.text(), next.did()), ("new".into(), "hit"));
+    assert_eq!(play.origin.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_sets_a_cookie_goes_out_whole_though_the_client_has_it() {
+    let fields = &[FRESH_FOR_ALL, ("etag", "\"a\""), ("set-cookie", "a=b")];
+    let layer = cache().set_cookie(SetCookie::Rfc);
+    let play = Play::with(layer, |_, _| answer(200, fields, "body"));
+    let got = play.get(&[("if-none-match", "\"a\"")]).await;
+    assert_eq!((got.status.as_u16(), got.field("set-cookie")), (200, "a=b"));
+}
+
+const FRESH_FOR_ALL: (&str, &str) = ("cache-control", "max-age=60");
