@@ -1,5 +1,7 @@
 use std::convert::Infallible;
 use std::future::pending;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,26 +9,33 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio::net::TcpListener;
 use tower_edge::metrics::{PrometheusHandle, PrometheusRecorder};
 
 use crate::flags::Misuse;
 use crate::server::{self, Patience};
 
-/// Collects what the layers measure.
-pub(crate) fn collect() -> Result<PrometheusHandle, Misuse> {
-    let handle = PrometheusRecorder::new().install();
-    handle.map_err(|error| Misuse::from(std::io::Error::other(error)))
-}
-
-/// Serves `GET /metrics`, in the text format of Prometheus.
-pub(crate) fn start(listener: TcpListener, collected: PrometheusHandle) {
+/// Serves `GET /metrics`, in the text format of Prometheus, and says where.
+///
+/// Two gateways on one machine want the same default address: the second one
+/// goes without a console rather than not at all.
+pub(crate) async fn start(wanted: Option<SocketAddr>) -> Result<Option<SocketAddr>, Misuse> {
+    let (listener, address) = match server::listen("--console", wanted.unwrap_or(DEFAULT)).await {
+        Ok(listening) => listening,
+        Err(taken) if wanted.is_none() => {
+            tracing::warn!("there is no console: {taken}");
+            return Ok(None);
+        }
+        Err(taken) => return Err(taken),
+    };
+    let collected = PrometheusRecorder::new().install();
+    let collected = collected.map_err(io::Error::other)?;
     let service = tower::service_fn(move |request: Request<Incoming>| {
         let answer = answer(request.method(), request.uri().path(), &collected);
         async move { Ok::<_, Infallible>(answer) }
     });
     let patience = Patience { idle: IDLE, grace: Duration::ZERO };
     tokio::spawn(server::serve(listener, service, pending(), patience));
+    Ok(Some(address))
 }
 
 fn answer(method: &Method, path: &str, collected: &PrometheusHandle) -> Response<Full<Bytes>> {
@@ -41,5 +50,6 @@ fn answer(method: &Method, path: &str, collected: &PrometheusHandle) -> Response
     response
 }
 
+const DEFAULT: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 3001));
 const IDLE: Duration = Duration::from_secs(60);
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -1,4 +1,4 @@
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -27,7 +27,8 @@ pub(crate) struct Flags {
     #[arg(long)]
     pub(crate) origin_http2: bool,
 
-    /// Where to serve GET /metrics, in the text format of Prometheus
+    /// Where to serve GET /metrics, in the text format of Prometheus [default:
+    /// 127.0.0.1:3001, or nowhere if that is taken]
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) console: Option<SocketAddr>,
 
@@ -118,8 +119,14 @@ impl Misuse {
 
     /// Prints the line; the exit code is that of a wrong command line.
     pub(crate) fn tell(&self) -> ExitCode {
-        eprintln!("error: {}", self.0);
+        eprintln!("error: {self}");
         ExitCode::from(2)
+    }
+}
+
+impl Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

@@ -53,12 +53,7 @@ async fn run(flags: Flags) -> Result<(), Misuse> {
     logs::init(flags.access_log)?;
     let stop = server::stop_signal()?;
     let (listener, address) = server::listen("--listen", flags.listen).await?;
-    let mut console = None;
-    if let Some(wanted) = flags.console {
-        let (listener, address) = server::listen("--console", wanted).await?;
-        console::start(listener, console::collect()?);
-        console = Some(address);
-    }
+    let console = console::start(flags.console).await?;
     let origin = match &flags.origin {
         Some(origin) => origin.clone(),
         None => demo::start().await?,

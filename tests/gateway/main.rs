@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end where it fails")]
 
+mod console;
 mod failures;
 mod flags;
 mod grpc;
@@ -41,9 +42,13 @@ impl Exchange {
     }
 }
 
-/// A gateway on a free port.
+/// A gateway on free ports.
 async fn gateway(flags: &[&str]) -> Program {
-    let flags = [&["--listen", "127.0.0.1:0"], flags].concat();
+    let console = match flags.contains(&"--console") {
+        true => &[][..],
+        false => &["--console", "127.0.0.1:0"],
+    };
+    let flags = [&["--listen", "127.0.0.1:0"], console, flags].concat();
     Program::start(env!("CARGO_BIN_EXE_gateway"), &flags).await
 }
 

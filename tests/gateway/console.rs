@@ -1,0 +1,36 @@
+use tower_edge_tests::{Program, run};
+
+use crate::gateway;
+
+/// Where to scrape, as the gateway prints it.
+fn console(gateway: &Program) -> Option<&str> {
+    let tries = gateway.tries();
+    tries.into_iter().find_map(|(command, _)| command.ends_with("/metrics").then_some(command))
+}
+
+#[tokio::test]
+async fn the_console_tells_what_the_cache_did() {
+    for (flags, counted) in [(&[][..], true), (&["--no-cache"], false)] {
+        let gateway = gateway(flags).await;
+        run(&format!("curl {}", gateway.url("/json"))).await;
+        let scraped = run(console(&gateway).unwrap()).await;
+        assert_eq!(scraped.contains("tower_edge_cache_lookups_total{"), counted, "{scraped}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_gateway_starts_without_a_console() {
+    let start = async || {
+        let flags = ["--listen", "127.0.0.1:0"];
+        Program::start(env!("CARGO_BIN_EXE_gateway"), &flags).await
+    };
+    // Somebody else may have the port already: then neither gets it.
+    let (first, second) = (start().await, start().await);
+    assert!(console(&first).is_none_or(|scrape| scrape == "curl http://127.0.0.1:3001/metrics"));
+    assert_eq!(console(&second), None);
+    let complaints = second.stop().await;
+    assert_eq!(complaints.lines().count(), 1, "{complaints}");
+    for part in [" WARN ", "there is no console", "127.0.0.1:3001", "--console"] {
+        assert!(complaints.contains(part), "{complaints}");
+    }
+}
