@@ -7,17 +7,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, UPGRADE};
 use http::uri::Scheme;
-use http::{HeaderValue, Request, Response, Version};
+use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::UpgradeableConnection;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tower::{Service, ServiceExt};
 use tower_edge::core::{End, Expected, PeerAddr, Tap, TapBody};
+
+use crate::pace::{Paced, PacedExecutor};
 
 /// What happens on one connection.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +65,33 @@ impl Drop for InFlight {
     }
 }
 
+/// What a tunnel has to know of the connection that its client is on.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    activity: Activity,
+    stopped: watch::Receiver<bool>,
+    patience: Duration,
+}
+
+impl Link {
+    /// A new connection to a server that says when it has `stopped`.
+    pub(crate) fn new(stopped: watch::Receiver<bool>, patience: Duration) -> Self {
+        Self { activity: Activity::default(), stopped, patience }
+    }
+
+    /// How long the client may take nothing.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// Ends when the server stops, which does not wait for tunnels: a WebSocket
+    /// has no end of its own. Until it is dropped, the connection is not idle.
+    pub(crate) async fn stopped(mut self) {
+        let _in_flight = self.activity.begin(Version::HTTP_11);
+        let _ = self.stopped.wait_for(|stopped| *stopped).await;
+    }
+}
+
 /// What hyper calls for the requests of one connection.
 ///
 /// Each gets the [`PeerAddr`] of the connection, and its true scheme: clients
@@ -70,11 +99,10 @@ impl Drop for InFlight {
 pub(crate) fn service<S, B>(
     service: S,
     peer: SocketAddr,
-    activity: Activity,
-    stopped: watch::Receiver<bool>,
+    link: Link,
 ) -> impl hyper::service::Service<
     Request<Incoming>,
-    Response = Response<TapBody<B, InFlight>>,
+    Response = Response<TapBody<Paced<B>, InFlight>>,
     Error = Infallible,
     Future: Send + 'static,
 > + Send
@@ -86,11 +114,14 @@ where
 {
     service_fn(move |mut request: Request<Incoming>| {
         let version = request.version();
-        let in_flight = activity.begin(version);
+        let in_flight = link.activity.begin(version);
         request.extensions_mut().insert(PeerAddr(peer));
         request.extensions_mut().insert(Scheme::HTTP);
+        if request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE) {
+            request.extensions_mut().insert(link.clone());
+        }
         let answer = service.clone().oneshot(request);
-        let stopped = stopped.clone();
+        let stopped = link.stopped.clone();
         async move {
             let mut response = answer.await?;
             if version <= Version::HTTP_11 && *stopped.borrow() {
@@ -98,23 +129,20 @@ where
                 response.headers_mut().entry(CONNECTION).or_insert(close);
             }
             let expected = Expected::by_size(&response.body().size_hint());
-            Ok(response.map(|body| TapBody::new(body, in_flight, expected)))
+            Ok(response.map(|body| TapBody::new(Paced::new(body), in_flight, expected)))
         }
     })
 }
 
 /// Runs a connection until it ends, is idle for too long, or the server stops.
-pub(crate) async fn drive<S, B>(
-    connection: UpgradeableConnection<'static, TokioIo<TcpStream>, S, TokioExecutor>,
-    activity: Activity,
-    mut stopped: watch::Receiver<bool>,
-    idle: Duration,
-) where
+pub(crate) async fn drive<S, B>(connection: Connection<S>, link: Link)
+where
     S: hyper::service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S::Future: Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    let Link { activity, mut stopped, patience } = link;
     let mut connection = pin!(connection);
     let linger = async {
         let _ = stopped.wait_for(|stopped| *stopped).await;
@@ -124,14 +152,14 @@ pub(crate) async fn drive<S, B>(
     };
     let mut linger = pin!(linger);
     let (mut closing, mut begun) = (false, 0);
-    let mut patience = pin!(tokio::time::sleep(idle));
+    let mut idle = pin!(tokio::time::sleep(patience));
     loop {
         tokio::select! {
             biased;
             _ = connection.as_mut() => return,
             () = &mut linger, if !closing => {}
-            () = &mut patience => {
-                patience.set(tokio::time::sleep(idle));
+            () = &mut idle => {
+                idle.set(tokio::time::sleep(patience));
                 let before = std::mem::replace(&mut begun, activity.begun());
                 match activity.is_idle() && before == begun {
                     // It was asked to close, and does not.
@@ -145,6 +173,10 @@ pub(crate) async fn drive<S, B>(
         connection.as_mut().graceful_shutdown();
     }
 }
+
+/// A connection of either protocol.
+pub(crate) type Connection<S> =
+    UpgradeableConnection<'static, TokioIo<TcpStream>, S, PacedExecutor>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Counts {

@@ -5,7 +5,7 @@
 //! to one language under the name of another.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, MAX_FORWARDS, PROXY_AUTHENTICATE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, MAX_FORWARDS, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
@@ -25,6 +25,9 @@ pub(crate) fn clean_request<B>(mut request: Request<B>, forwarding: &Forwarding)
 
     if fields.contains_key(TRANSFER_ENCODING) {
         fields.remove(CONTENT_LENGTH);
+    }
+    if version < Version::HTTP_11 {
+        fields.remove(EXPECT);
     }
     remove_hop_by_hop(fields);
     join_cookies(fields);
@@ -74,6 +77,17 @@ pub(crate) fn hops_left(method: &Method, fields: &HeaderMap) -> Option<u64> {
     left.to_str().ok()?.parse().ok()
 }
 
+/// Whether a request came through here so often that it will not stop: the
+/// origin sends it back. A few gateways may well stand in a row.
+pub(crate) fn is_loop(fields: &HeaderMap) -> bool {
+    members(fields, VIA).filter(|by| by.ends_with(" tower-edge")).count() > ROUNDS
+}
+
+/// Whether the client waits to be asked for the body.
+pub(crate) fn expects_continue(fields: &HeaderMap) -> bool {
+    lists(fields, EXPECT, "100-continue")
+}
+
 /// The protocol that an HTTP/1.1 client wants to change to; never `h2c`, whose
 /// requests would bypass every layer.
 fn upgrade(fields: &HeaderMap, version: Version) -> Option<HeaderValue> {
@@ -113,7 +127,7 @@ fn via(received: Version) -> HeaderValue {
     })
 }
 
-fn lists(fields: &HeaderMap, name: HeaderName, wanted: &str) -> bool {
+pub(crate) fn lists(fields: &HeaderMap, name: HeaderName, wanted: &str) -> bool {
     members(fields, name).any(|member| member.eq_ignore_ascii_case(wanted))
 }
 
@@ -122,6 +136,7 @@ fn members(fields: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
+const ROUNDS: usize = 8;
 const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     PROXY_AUTHENTICATE,

@@ -20,10 +20,12 @@ mod forwarding;
 mod hints;
 mod logs;
 mod origin;
+mod pace;
 mod proxy;
 mod server;
 mod tunnel;
 mod upload;
+mod websocket;
 
 use std::process::ExitCode;
 use std::sync::Arc;

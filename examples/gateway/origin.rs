@@ -1,21 +1,25 @@
-use std::sync::Arc;
-use std::time::Duration;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{self, Arc};
+use std::time::{Duration, Instant};
 
 use http::uri::{Authority, Scheme};
-use http::{Request, Response, Uri};
+use http::{Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
+use hyper::ext::Protocol;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
-use tower_edge::core::{BoxError, TapBody};
+use tower_edge::core::{BoxError, Clock};
 
 use crate::upload::Upload;
 
 /// A body on its way to the origin.
-pub(crate) type Outgoing = TapBody<Incoming, Upload>;
+pub(crate) type Outgoing = Upload<Incoming>;
 
 /// The origin, and the connections to it that are kept.
 #[derive(Clone, Debug)]
@@ -41,9 +45,12 @@ impl Origin {
         Self { authority, connections: Connections::Http2(Arc::default()) }
     }
 
-    /// Whether it is spoken to in HTTP/2.
-    pub(crate) fn is_http2(&self) -> bool {
-        matches!(self.connections, Connections::Http2(_))
+    /// What it is spoken to in.
+    pub(crate) fn version(&self) -> Version {
+        match self.connections {
+            Connections::Http1(_) => Version::HTTP_11,
+            Connections::Http2(_) => Version::HTTP_2,
+        }
     }
 
     /// What it answers to a request whose target names path and query.
@@ -58,20 +65,25 @@ impl Origin {
             Connections::Http1(client) => {
                 *request.uri_mut() = self.uri(request.uri());
                 let answer = client.request(request).await;
-                answer
-                    .map_err(|error| Fault { unreachable: error.is_connect(), cause: error.into() })
+                answer.map_err(|error| match error.is_connect() {
+                    true => Fault::Unreachable(error.into()),
+                    false => Fault::Broken(error.into()),
+                })
             }
             Connections::Http2(kept) => {
                 let mut connection = self.connected(kept).await?;
-                match connection.try_send_request(request).await {
+                if request.extensions().get::<Protocol>().is_some() && !connection.tunnels().await {
+                    return Err(Fault::NoTunnel);
+                }
+                match connection.requests.try_send_request(request).await {
                     Ok(response) => Ok(response),
                     Err(mut error) => match error.take_message() {
                         // The connection ended before it took the request.
                         Some(request) => {
                             let mut connection = self.connected(kept).await?;
-                            connection.send_request(request).await.map_err(Fault::later)
+                            connection.requests.send_request(request).await.map_err(Fault::broken)
                         }
-                        None => Err(Fault::later(error.into_error())),
+                        None => Err(Fault::broken(error.into_error())),
                     },
                 }
             }
@@ -79,25 +91,17 @@ impl Origin {
     }
 
     /// The connection that is kept, or else a new one.
-    async fn connected(
-        &self,
-        kept: &Mutex<Option<SendRequest<Outgoing>>>,
-    ) -> Result<SendRequest<Outgoing>, Fault> {
+    async fn connected(&self, kept: &Mutex<Option<Http2>>) -> Result<Http2, Fault> {
         let mut kept = kept.lock().await;
-        if let Some(connection) = kept.as_ref().filter(|connection| !connection.is_closed()) {
+        if let Some(connection) = kept.as_ref().filter(|kept| !kept.requests.is_closed()) {
             return Ok(connection.clone());
         }
-        let unreachable = |error: std::io::Error| Fault { unreachable: true, cause: error.into() };
+        let unreachable = |error: std::io::Error| Fault::Unreachable(error.into());
         let port = self.authority.port_u16().unwrap_or(80);
         let host = self.authority.host().trim_matches(['[', ']']);
         let stream = TcpStream::connect((host, port)).await.map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
-        let (connection, driver) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(Fault::later)?;
-        tokio::spawn(driver);
+        let connection = Http2::on(stream).await.map_err(Fault::broken)?;
         Ok(kept.insert(connection).clone())
     }
 
@@ -111,27 +115,80 @@ impl Origin {
 
 /// Why the origin did not answer.
 #[derive(Debug)]
-pub(crate) struct Fault {
-    /// Whether there was not even a connection.
-    pub(crate) unreachable: bool,
-    cause: BoxError,
+pub(crate) enum Fault {
+    /// There was not even a connection.
+    Unreachable(BoxError),
+    /// There was no answer, or none that could be read.
+    Broken(BoxError),
+    /// It does not offer tunnels over HTTP/2.
+    NoTunnel,
 }
 
 impl Fault {
-    fn later(cause: hyper::Error) -> Self {
-        Self { unreachable: false, cause: cause.into() }
+    fn broken(cause: hyper::Error) -> Self {
+        Self::Broken(cause.into())
     }
 
     /// All that is known about it, for the log.
     pub(crate) fn causes(&self) -> String {
-        causes(&*self.cause)
+        match self {
+            Self::Unreachable(cause) | Self::Broken(cause) => causes(&**cause),
+            Self::NoTunnel => "it has not enabled extended CONNECT".into(),
+        }
     }
 }
 
 #[derive(Clone, Debug)]
 enum Connections {
     Http1(Arc<Client<HttpConnector, Outgoing>>),
-    Http2(Arc<Mutex<Option<SendRequest<Outgoing>>>>),
+    Http2(Arc<Mutex<Option<Http2>>>),
+}
+
+#[derive(Clone)]
+struct Http2 {
+    requests: SendRequest<Outgoing>,
+    driver: Arc<sync::Mutex<Driver>>,
+    /// When it has surely said what it allows.
+    settled: Instant,
+}
+
+impl Http2 {
+    async fn on(stream: TcpStream) -> Result<Self, hyper::Error> {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.timer(TokioTimer::new());
+        let (requests, driver) = builder.handshake(TokioIo::new(stream)).await?;
+        let driver = Arc::new(sync::Mutex::new(driver));
+        let driven = driver.clone();
+        tokio::spawn(poll_fn(move |cx| Pin::new(&mut *unpoisoned(&driven)).poll(cx)));
+        Ok(Self { requests, driver, settled: Clock::system().now() + SETTLING })
+    }
+
+    /// Whether there may be tunnels. The client must not ask for one before the
+    /// server has said so (RFC 8441 §3), which it does in its first frame; hyper
+    /// does not tell when that is there.
+    async fn tunnels(&self) -> bool {
+        let clock = Clock::system();
+        loop {
+            let allowed = unpoisoned(&self.driver).is_extended_connect_protocol_enabled();
+            if allowed || clock.now() > self.settled {
+                return allowed;
+            }
+            tokio::time::sleep(SETTLING / 100).await;
+        }
+    }
+}
+
+impl fmt::Debug for Http2 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http2").field("requests", &self.requests).finish_non_exhaustive()
+    }
+}
+
+type Driver = http2::Connection<TokioIo<TcpStream>, Outgoing, TokioExecutor>;
+
+/// A panic of another task is no reason to panic here.
+fn unpoisoned(driver: &sync::Mutex<Driver>) -> sync::MutexGuard<'_, Driver> {
+    driver.lock().unwrap_or_else(sync::PoisonError::into_inner)
 }
 
 fn causes(error: &dyn std::error::Error) -> String {
@@ -141,3 +198,4 @@ fn causes(error: &dyn std::error::Error) -> String {
 
 /// Some servers close idle connections after 5 s: a request must not meet that.
 const IDLE: Duration = Duration::from_secs(4);
+const SETTLING: Duration = Duration::from_secs(1);

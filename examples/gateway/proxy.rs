@@ -1,20 +1,25 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Mutex;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, MAX_FORWARDS, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, MAX_FORWARDS, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::{Body, Incoming};
+use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
+use tokio::sync::oneshot;
 use tower::Service;
-use tower_edge::core::{Expected, Problem, ReplyBody, RequestHead, TapBody};
+use tower_edge::core::{Problem, ReplyBody, RequestHead};
 
+use crate::connection::Link;
 use crate::origin::{Fault, Origin, Outgoing};
-use crate::upload::Upload;
+use crate::upload::{Silent, Upload};
+use crate::websocket::Opening;
 use crate::{fields, tunnel};
 
 /// Forwards requests to the origin, over connections that it keeps.
@@ -36,12 +41,12 @@ impl Proxy {
         if fields::hops_left(request.method(), request.headers()) == Some(0) {
             return last_hop(&RequestHead::new(&request)).map(ReplyBody::bytes);
         }
-        let upgrade = request.headers().contains_key(UPGRADE);
-        let upgrade = upgrade.then(|| hyper::upgrade::on(&mut request));
+        let link = request.extensions_mut().remove::<Link>();
+        let client = link.map(|link| (hyper::upgrade::on(&mut request), link));
         let (head, body) = request.into_parts();
-        match self.exchange(&head, body, upgrade).await {
+        match self.exchange(&head, body, client).await {
             Ok(response) => response.map(ReplyBody::inner),
-            Err(problem) => problem.response(&RequestHead::from(&head)).map(ReplyBody::bytes),
+            Err(problem) => refuse(problem, &RequestHead::from(&head)).map(ReplyBody::bytes),
         }
     }
 
@@ -50,21 +55,35 @@ impl Proxy {
         &self,
         head: &request::Parts,
         body: Incoming,
-        upgrade: Option<OnUpgrade>,
+        client: Option<(OnUpgrade, Link)>,
     ) -> Result<Response<Incoming>, Problem> {
-        let upload = Upload::default();
-        let request = self.outbound(head, body, &upload)?;
-        let answer = upload.unless_silent(self.timeout, self.origin.send(request)).await;
-        let mut response = answer.ok_or(SLOW)?.map_err(|error| match upload.is_broken() {
+        let (upload, progress) = Upload::new(body);
+        let mut request = self.outbound(head, upload)?;
+        let opening = Opening::ask(&mut request, self.origin.version())?;
+        if self.origin.version() == Version::HTTP_2 {
+            fields::for_http2(request.headers_mut());
+        }
+        let answer = progress.unless_silent(self.timeout, self.origin.send(request)).await;
+        let answer = answer.map_err(|silent| match silent {
+            Silent::Client => SLOW_UPLOAD,
+            Silent::Origin => SLOW,
+        })?;
+        let mut response = answer.map_err(|error| match progress.is_broken() {
             true => BROKEN_UPLOAD,
             false => fault(&error),
         })?;
         let (status, version) = (response.status(), response.version());
-        if status == StatusCode::SWITCHING_PROTOCOLS {
-            tunnel::join(upgrade.ok_or(BAD_ANSWER)?, hyper::upgrade::on(&mut response));
-        }
         fields::clean_response(status, version, response.headers_mut());
         *response.version_mut() = Version::HTTP_11;
+        let open = match (opening, status) {
+            (Some(opening), _) => opening.answer(&mut response)?,
+            (None, StatusCode::SWITCHING_PROTOCOLS) => return Err(BAD_ANSWER),
+            (None, _) => false,
+        };
+        if open {
+            let (client, link) = client.ok_or(BAD_ANSWER)?;
+            tunnel::join(client, hyper::upgrade::on(&mut response), link);
+        }
         Ok(response)
     }
 
@@ -72,44 +91,52 @@ impl Proxy {
     fn outbound(
         &self,
         head: &request::Parts,
-        body: Incoming,
-        upload: &Upload,
+        body: Outgoing,
     ) -> Result<Request<Outgoing>, Problem> {
-        if head.method == Method::CONNECT {
-            return Err(NO_CONNECT);
-        }
         let target = RequestHead::from(head).target();
         if head.version != Version::HTTP_10 && target.authority().is_none() {
             return Err(NO_HOST);
         }
-        if head.uri.authority().is_some() && head.uri.scheme().is_none() {
+        let of_host = head.uri.authority().is_some() && head.uri.scheme().is_none();
+        if of_host && head.method != Method::CONNECT {
             return Err(NO_PATH);
+        }
+        if fields::is_loop(&head.headers) {
+            return Err(LOOP);
         }
         let path = head.uri.path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
 
-        let mut fields = head.headers.clone();
-        if let Some(left) = fields::hops_left(&head.method, &fields) {
-            fields.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
-        }
-        if self.origin.is_http2() {
-            fields::for_http2(&mut fields);
-        } else if !body.is_end_stream() && !fields.contains_key(CONTENT_LENGTH) {
-            // hyper's client would drop the body of a GET that has no length.
-            fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-        let expected = Expected::by_size(&body.size_hint());
-        let mut request = Request::new(TapBody::new(body, upload.clone(), expected));
+        let of_stream = self.origin.version() == Version::HTTP_2;
+        let mut request = Request::new(body);
         *request.method_mut() = head.method.clone();
-        *request.uri_mut() = match target.authority().filter(|_| self.origin.is_http2()) {
+        *request.uri_mut() = match target.authority().filter(|_| of_stream) {
             Some(host) => {
                 Uri::builder().scheme(Scheme::HTTP).authority(host).path_and_query(path).build()
             }
             None => Ok(Uri::from(path)),
         }
         .map_err(|_| NO_HOST)?;
-        *request.headers_mut() = fields;
-        Ok(request)
+        *request.headers_mut() = head.headers.clone();
+        let fields = request.headers_mut();
+        if let Some(left) = fields::hops_left(&head.method, fields) {
+            fields.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
+        }
+        if let Some(protocol) = head.extensions.get::<Protocol>() {
+            request.extensions_mut().insert(protocol.clone());
+        }
+        if of_stream || request.body().is_end_stream() {
+            return Ok(request);
+        }
+        if !request.headers().contains_key(CONTENT_LENGTH) {
+            // hyper's client would drop the body of a GET that has no length.
+            let chunked = HeaderValue::from_static("chunked");
+            request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+        }
+        Ok(match fields::expects_continue(request.headers()) {
+            true => held_back(request),
+            false => request,
+        })
     }
 }
 
@@ -141,17 +168,46 @@ fn last_hop(request: &RequestHead<'_>) -> Response<Bytes> {
     response
 }
 
+/// Sends the head alone, until the origin says that it wants the body as well.
+fn held_back(request: Request<Outgoing>) -> Request<Outgoing> {
+    let (ask, asked) = oneshot::channel();
+    let mut request = request.map(|body| body.until(asked));
+    let ask = Mutex::new(Some(ask));
+    hyper::ext::on_informational(&mut request, move |interim| {
+        let ask = ask
+            .lock()
+            .ok()
+            .and_then(|mut ask| ask.take_if(|_| interim.status() == StatusCode::CONTINUE));
+        ask.map(|ask| ask.send(()));
+    });
+    request
+}
+
+/// What the client gets instead of an answer; who is late with its own request
+/// loses the connection as well.
+fn refuse(problem: Problem, request: &RequestHead<'_>) -> Response<Bytes> {
+    let mut response = problem.response(request);
+    let late = response.status() == StatusCode::REQUEST_TIMEOUT;
+    if late && request.version() != Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
 /// Tells the log what happened; the client gets no more than the problem.
 fn fault(fault: &Fault) -> Problem {
     tracing::warn!(error = fault.causes(), "the origin failed");
-    match fault.unreachable {
-        true => UNREACHABLE,
-        false => BAD_ANSWER,
+    match fault {
+        Fault::Unreachable(_) => UNREACHABLE,
+        Fault::Broken(_) => BAD_ANSWER,
+        Fault::NoTunnel => NO_STREAM,
     }
 }
 
-const NO_CONNECT: Problem =
-    Problem::new(StatusCode::NOT_IMPLEMENTED, 12, "this gateway opens no tunnels");
+const NO_STREAM: Problem =
+    Problem::new(StatusCode::NOT_IMPLEMENTED, 12, "the origin opens no tunnels over HTTP/2");
+const LOOP: Problem =
+    Problem::new(StatusCode::LOOP_DETECTED, 14, "the request goes round in circles");
 const NO_HOST: Problem =
     Problem::new(StatusCode::BAD_REQUEST, 3, "the request names no host, or more than one");
 const NO_PATH: Problem =
@@ -160,6 +216,8 @@ const NO_MORE_HOPS: Problem =
     Problem::new(StatusCode::NOT_IMPLEMENTED, 12, "this gateway does not echo requests");
 const BROKEN_UPLOAD: Problem =
     Problem::new(StatusCode::BAD_REQUEST, 1, "the body of the request broke off");
+const SLOW_UPLOAD: Problem =
+    Problem::new(StatusCode::REQUEST_TIMEOUT, 4, "the rest of the request did not come in time");
 const UNREACHABLE: Problem =
     Problem::new(StatusCode::BAD_GATEWAY, 14, "the origin cannot be reached");
 const BAD_ANSWER: Problem =

@@ -9,15 +9,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tower::Service;
 
-use crate::connection::{self, Activity};
+use crate::connection::{self, Link};
 use crate::flags::Misuse;
+use crate::pace::{self, PacedExecutor};
 
 /// How long a server waits for its clients.
 #[derive(Clone, Copy, Debug)]
@@ -74,12 +75,11 @@ pub(crate) async fn serve<S, B>(
             accepted = accept(&listener) => accepted,
             () = &mut end => break,
         };
-        let activity = Activity::default();
-        let service = connection::service(service.clone(), peer, activity.clone(), stopped.clone());
+        let link = Link::new(stopped.clone(), patience.idle);
+        let service = connection::service(service.clone(), peer, link.clone());
         let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        let connection = connection.into_owned();
-        let stopped = stopped.clone();
-        tokio::spawn(connection::drive(connection, activity, stopped, patience.idle));
+        let driven = connection::drive(connection.into_owned(), link);
+        tokio::spawn(pace::unless_untaken(patience.idle, driven));
     }
     drop((listener, stopped));
     let _ = tokio::time::timeout(patience.grace, stopping.closed()).await;
@@ -102,14 +102,15 @@ pub(crate) fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 }
 
 /// Both protocols, with the bounds that hold off who wants too much.
-fn protocols(idle: Duration) -> auto::Builder<TokioExecutor> {
-    let mut server = auto::Builder::new(TokioExecutor::new());
+fn protocols(idle: Duration) -> auto::Builder<PacedExecutor> {
+    let mut server = auto::Builder::new(PacedExecutor(idle));
     let mut http1 = server.http1();
     http1.timer(TokioTimer::new()).header_read_timeout(idle);
     http1.max_buf_size(MAX_HEAD).max_headers(MAX_FIELDS);
     let mut http2 = server.http2();
     http2.timer(TokioTimer::new()).max_header_list_size(MAX_HEAD as u32);
-    http2.max_concurrent_streams(MAX_STREAMS);
+    http2.max_concurrent_streams(MAX_STREAMS).enable_connect_protocol();
+    http2.keep_alive_interval(idle).keep_alive_timeout(idle);
     server
 }
 

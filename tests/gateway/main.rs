@@ -14,6 +14,8 @@ mod origins;
 mod printed;
 mod proxying;
 mod shutdown;
+mod slow;
+mod websockets;
 
 use bytes::Bytes;
 use http_body_util::Empty;
