@@ -1,7 +1,6 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Mutex;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,13 +11,12 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, req
 use hyper::body::{Body, Incoming};
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
-use tokio::sync::oneshot;
 use tower::Service;
-use tower_edge::core::{Problem, ReplyBody, RequestHead};
+use tower_edge::core::{Expected, Problem, ReplyBody, RequestHead, TapBody};
 
 use crate::connection::Link;
 use crate::origin::{Fault, Origin, Outgoing};
-use crate::upload::{Silent, Upload};
+use crate::upload::{Hold, Silent, Upload};
 use crate::websocket::Opening;
 use crate::{fields, tunnel};
 
@@ -37,7 +35,7 @@ impl Proxy {
         Self { origin, timeout }
     }
 
-    async fn forward(self, mut request: Request<Incoming>) -> Response<ReplyBody<Incoming>> {
+    async fn forward(self, mut request: Request<Incoming>) -> Response<Answer> {
         if fields::hops_left(request.method(), request.headers()) == Some(0) {
             return last_hop(&RequestHead::new(&request)).map(ReplyBody::bytes);
         }
@@ -56,9 +54,9 @@ impl Proxy {
         head: &request::Parts,
         body: Incoming,
         client: Option<(OnUpgrade, Link)>,
-    ) -> Result<Response<Incoming>, Problem> {
+    ) -> Result<Response<TapBody<Incoming, Hold>>, Problem> {
         let (upload, progress) = Upload::new(body);
-        let mut request = self.outbound(head, upload)?;
+        let (mut request, hold) = self.outbound(head, upload)?;
         let opening = Opening::ask(&mut request, self.origin.version())?;
         if self.origin.version() == Version::HTTP_2 {
             fields::for_http2(request.headers_mut());
@@ -84,7 +82,8 @@ impl Proxy {
             let (client, link) = client.ok_or(BAD_ANSWER)?;
             tunnel::join(client, hyper::upgrade::on(&mut response), link);
         }
-        Ok(response)
+        let expected = Expected::by_size(&response.body().size_hint());
+        Ok(response.map(|body| TapBody::new(body, hold, expected)))
     }
 
     /// The request as the origin gets it.
@@ -92,7 +91,7 @@ impl Proxy {
         &self,
         head: &request::Parts,
         body: Outgoing,
-    ) -> Result<Request<Outgoing>, Problem> {
+    ) -> Result<(Request<Outgoing>, Hold), Problem> {
         let target = RequestHead::from(head).target();
         if head.version != Version::HTTP_10 && target.authority().is_none() {
             return Err(NO_HOST);
@@ -126,7 +125,7 @@ impl Proxy {
             request.extensions_mut().insert(protocol.clone());
         }
         if of_stream || request.body().is_end_stream() {
-            return Ok(request);
+            return Ok((request, Hold::default()));
         }
         if !request.headers().contains_key(CONTENT_LENGTH) {
             // hyper's client would drop the body of a GET that has no length.
@@ -135,13 +134,16 @@ impl Proxy {
         }
         Ok(match fields::expects_continue(request.headers()) {
             true => held_back(request),
-            false => request,
+            false => (request, Hold::default()),
         })
     }
 }
 
+/// The body of an answer: the origin's, or that of a problem.
+type Answer = ReplyBody<TapBody<Incoming, Hold>>;
+
 impl Service<Request<Incoming>> for Proxy {
-    type Response = Response<ReplyBody<Incoming>>;
+    type Response = Response<Answer>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
@@ -169,18 +171,16 @@ fn last_hop(request: &RequestHead<'_>) -> Response<Bytes> {
 }
 
 /// Sends the head alone, until the origin says that it wants the body as well.
-fn held_back(request: Request<Outgoing>) -> Request<Outgoing> {
-    let (ask, asked) = oneshot::channel();
-    let mut request = request.map(|body| body.until(asked));
-    let ask = Mutex::new(Some(ask));
+fn held_back(request: Request<Outgoing>) -> (Request<Outgoing>, Hold) {
+    let (head, body) = request.into_parts();
+    let (body, hold) = body.held();
+    let (mut request, asks) = (Request::from_parts(head, body), hold.clone());
     hyper::ext::on_informational(&mut request, move |interim| {
-        let ask = ask
-            .lock()
-            .ok()
-            .and_then(|mut ask| ask.take_if(|_| interim.status() == StatusCode::CONTINUE));
-        ask.map(|ask| ask.send(()));
+        if interim.status() == StatusCode::CONTINUE {
+            asks.ask();
+        }
     });
-    request
+    (request, hold)
 }
 
 /// What the client gets instead of an answer; who is late with its own request

@@ -1,8 +1,8 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 use tokio::sync::{Notify, oneshot};
+use tower_edge::core::{BodyError, BoxError, End, Tap};
 
 /// The body of a request on its way to the origin.
 ///
@@ -19,8 +20,8 @@ pub(crate) struct Upload<B> {
     #[pin]
     body: B,
     state: Arc<State>,
-    /// What has to end before the first byte is asked of the client.
-    gate: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
+    /// Ends when the first byte may be asked of the client, and says whether.
+    gate: Option<Pin<Box<dyn Future<Output = bool> + Send + Sync>>>,
 }
 
 impl<B> Upload<B> {
@@ -35,25 +36,33 @@ impl<B> Upload<B> {
     ///
     /// An origin that knows nothing of expectations says nothing, so this ends
     /// after a second as well.
-    pub(crate) fn until(mut self, asked_for: oneshot::Receiver<()>) -> Self {
-        let gate = tokio::time::timeout(CONTINUE, asked_for);
-        self.gate = Some(Box::pin(async { drop(gate.await) }));
-        self
+    pub(crate) fn held(mut self) -> (Self, Hold) {
+        let (ask, asked) = oneshot::channel();
+        let gate = tokio::time::timeout(CONTINUE, asked);
+        self.gate = Some(Box::pin(async { !matches!(gate.await, Ok(Err(_))) }));
+        (self, Hold(Some(Arc::new(Mutex::new(Some(ask))))))
     }
 }
 
-impl<B: Body<Data = Bytes>> Body for Upload<B> {
+impl<B> Body for Upload<B>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>>,
+{
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.project();
         if let Some(gate) = this.gate {
-            ready!(gate.as_mut().poll(cx));
+            let wanted = ready!(gate.as_mut().poll(cx));
             *this.gate = None;
+            if !wanted {
+                let unwanted = BodyError::new("the origin did not ask for it");
+                return Poll::Ready(Some(Err(unwanted)));
+            }
         }
         let frame = this.body.poll_frame(cx);
         this.state.set(match &frame {
@@ -61,7 +70,7 @@ impl<B: Body<Data = Bytes>> Body for Upload<B> {
             Poll::Ready(Some(Err(_))) => Stage::Broken,
             Poll::Ready(_) => Stage::OriginsTurn,
         });
-        frame
+        frame.map_err(BodyError::new)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -77,6 +86,25 @@ impl<B: fmt::Debug> fmt::Debug for Upload<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upload").field("body", &self.body).finish_non_exhaustive()
     }
+}
+
+/// Keeps a body held back while the answer is under way: when the last of them
+/// goes, nobody has asked for the body, and it breaks off.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hold(Option<Arc<Mutex<Option<oneshot::Sender<()>>>>>);
+
+impl Hold {
+    /// Lets the body go.
+    pub(crate) fn ask(&self) {
+        let ask = self.0.as_ref().and_then(|ask| ask.lock().ok()?.take());
+        let _ = ask.map(|ask| ask.send(()));
+    }
+}
+
+impl Tap<Bytes> for Hold {
+    fn data(&mut self, _: &Bytes) {}
+
+    fn end(&mut self, _: End<'_>) {}
 }
 
 /// What becomes of an [`Upload`].
@@ -164,6 +192,7 @@ mod tests {
     use futures_util::stream;
     use http_body_util::{BodyExt, Full, StreamBody};
     use tokio::time::sleep;
+    use tower_edge::core::Clock;
 
     use super::*;
 
@@ -210,25 +239,25 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_is_held_back_until_it_is_asked_for() {
-        let clock = tower_edge::core::Clock::anchored(std::time::UNIX_EPOCH);
+        let clock = Clock::anchored(std::time::UNIX_EPOCH);
         for (asked_after, seconds) in [(0.5, 0.5), (9.0, 1.0)] {
-            let (ask, asked) = oneshot::channel();
-            let (body, progress) = Upload::new(Full::<Bytes>::from("all"));
+            let (body, hold) = Upload::new(Full::<Bytes>::from("all")).0.held();
             let begun = clock.now();
-            let reads = body.until(asked).collect();
+            let reads = async { (body.collect().await.unwrap(), clock.since(begun)) };
             let asks = async {
                 sleep(SECOND.mul_f64(asked_after)).await;
-                let _ = ask.send(());
+                hold.ask();
             };
-            let (read, ()) = tokio::join!(
-                async {
-                    let read = progress.unless_silent(SECOND * 2, reads).await;
-                    (read.unwrap().unwrap().to_bytes(), clock.since(begun).as_secs_f64())
-                },
-                asks
-            );
-            assert_eq!(read.0, "all");
-            assert!((read.1 - seconds).abs() < 0.01, "{}", read.1);
+            let ((read, waited), ()) = tokio::join!(reads, asks);
+            assert_eq!(read.to_bytes(), "all");
+            assert!((waited.as_secs_f64() - seconds).abs() < 0.01, "{waited:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_nobody_will_ask_for_breaks_off() {
+        let (body, hold) = Upload::new(Full::<Bytes>::from("all")).0.held();
+        drop(hold);
+        assert!(body.collect().await.is_err());
     }
 }

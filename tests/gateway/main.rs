@@ -7,6 +7,7 @@ mod failures;
 mod flags;
 mod grpc;
 mod hostile;
+mod interim;
 mod logs;
 mod many;
 mod memory;
