@@ -136,7 +136,7 @@ fn members(fields: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 16;
 const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     PROXY_AUTHENTICATE,

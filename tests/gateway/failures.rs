@@ -6,6 +6,7 @@ use tower_edge_tests::{Origin, body, soon};
 
 use crate::{Exchange, before, gateway, http2};
 
+const END: &str = "Connection: close\r\n\r\n";
 const GET: &str = "GET /secret HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
 /// A port that is taken, but where nobody listens.
@@ -148,5 +149,16 @@ async fn half_a_body_is_not_stored() {
             assert!(bodies[0].contains("half") && !bodies[0].ends_with("0\r\n\r\n"), "{bodies:?}");
             assert_eq!(bodies[1], "all of it");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_goes_round_in_circles_is_a_508() {
+    let inner = gateway(&["--no-cache"]).await;
+    let outer = gateway(&["--no-cache", "--origin", &inner.url("")]).await;
+    for (rounds, status) in [(0, 200), (14, 200), (15, 508), (50, 508)] {
+        let via = "Via: 1.1 tower-edge, 1.1 other\r\n".repeat(rounds);
+        let answer = outer.exchange(&format!("GET /json HTTP/1.1\r\nHost: h\r\n{via}{END}")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
     }
 }
