@@ -10,14 +10,14 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// What is sent to a gateway with these flags, and what shows that it is well.
-struct Target {
-    origin: Recorder,
-    gateway: Program,
+pub(crate) struct Target {
+    pub(crate) origin: Recorder,
+    pub(crate) gateway: Program,
 }
 
 impl Target {
     /// One with all layers, and one with none.
-    async fn both() -> [Self; 2] {
+    pub(crate) async fn both() -> [Self; 2] {
         [Self::start(&[], OK).await, Self::start(&["--bare"], OK).await]
     }
 
@@ -49,7 +49,7 @@ impl Target {
     }
 
     /// It still answers, nothing in it panicked, and nothing keeps it from ending.
-    async fn assert_well(self) {
+    pub(crate) async fn assert_well(self) {
         let (statuses, passed) = self.statuses(format!("{GET}\r\n").as_bytes()).await;
         assert_eq!((statuses, passed.len()), (vec!["200".into()], 1));
         let complaints = self.gateway.stop().await;

@@ -5,6 +5,7 @@
 mod console;
 mod failures;
 mod flags;
+mod frames;
 mod grpc;
 mod hostile;
 mod interim;
