@@ -95,6 +95,24 @@ async fn an_origin_that_dies_in_a_body_breaks_the_transfer() {
 }
 
 #[tokio::test]
+async fn an_origin_that_is_killed_in_a_body_breaks_the_transfer() {
+    let get = GET.replace("/secret", "/large?mib=64");
+    for flags in [&[][..], &["--cache-rfc"], &["--bare"]] {
+        // The demo origin of another process: its answers are fresh for a minute.
+        let mut origin = gateway(&["--bare"]).await;
+        let gateway = gateway(&[&["--origin", &origin.url("")], flags].concat()).await;
+        let mut client = gateway.connect().await;
+        client.send(&get).await;
+        let head = client.until("\r\n\r\n").await;
+        assert!(head.contains(&format!("\r\ncontent-length: {}\r\n", 64 << 20)), "{head}");
+        origin.signal("KILL").await;
+        origin.exit().await;
+        assert!(client.rest().await.len() < 64 << 20);
+        assert_problem(&gateway.exchange(&get).await, 502, &origin.address().to_string());
+    }
+}
+
+#[tokio::test]
 async fn an_origin_that_dies_in_a_body_resets_the_stream_of_http_2() {
     let origin = Origin::start().await;
     let gateway = before(&origin, &[]).await;

@@ -1,3 +1,10 @@
+use std::error::Error;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tower_edge_tests::{Connection, Origin, Program, Recorder, soon};
@@ -76,6 +83,59 @@ async fn no_request_that_was_accepted_fails_at_the_end() {
         let answered: usize = soon(clients.join_all()).await.into_iter().sum();
         assert_eq!(requests + origin.take().len(), answered);
         assert_eq!(complaints, "");
+    }
+}
+
+#[tokio::test]
+async fn no_request_that_was_accepted_over_http_2_fails_at_the_end() {
+    for flags in [&[][..], &["--bare"]] {
+        let origin = Recorder::start(OK).await;
+        let url = origin.url();
+        let gateway = gateway(&[&["--origin", &url], flags].concat()).await;
+        let mut clients = JoinSet::new();
+        for _ in 0..4 {
+            let stream = TcpStream::connect(gateway.address()).await.unwrap();
+            let connection = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+            let (requests, driver) = connection.unwrap();
+            tokio::spawn(driver);
+            for _ in 0..16 {
+                let mut requests = requests.clone();
+                clients.spawn(async move {
+                    let mut answered = 0;
+                    while post(&mut requests).await {
+                        answered += 1;
+                    }
+                    answered
+                });
+            }
+        }
+        let mut requests = 0;
+        while requests < 1_000 {
+            requests += origin.take().len();
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(soon(gateway.stop()).await, "");
+        let answered: usize = soon(clients.join_all()).await.into_iter().sum();
+        assert_eq!(requests + origin.take().len(), answered);
+    }
+}
+
+/// Whether a request was answered; else the gateway never saw it.
+async fn post(requests: &mut SendRequest<Full<Bytes>>) -> bool {
+    let request = Request::post("http://h/").body(Full::from("ab")).unwrap();
+    match soon(requests.send_request(request)).await {
+        Ok(answer) => {
+            assert_eq!(answer.status(), 200);
+            let body = soon(answer.into_body().collect()).await.unwrap();
+            assert_eq!(body.to_bytes(), "ok");
+            true
+        }
+        Err(error) => {
+            let cause = error.source().map(ToString::to_string).unwrap_or_default();
+            let unseen = error.is_canceled() || cause.contains("not a result of an error");
+            assert!(unseen, "{error:?}");
+            false
+        }
     }
 }
 
