@@ -17,6 +17,7 @@ mod printed;
 mod proxying;
 mod shutdown;
 mod slow;
+mod tonic;
 mod websockets;
 
 use bytes::Bytes;
