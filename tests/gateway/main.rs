@@ -6,6 +6,7 @@ mod console;
 mod failures;
 mod flags;
 mod frames;
+mod front;
 mod grpc;
 mod hostile;
 mod interim;

@@ -107,7 +107,7 @@ async fn a_server_of_http_1_0_is_cached_by_the_age_of_its_files() {
 }
 
 /// A server in a folder of its own; stopped when it is dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
     folder: PathBuf,
@@ -115,10 +115,15 @@ struct Server {
 
 impl Server {
     fn nginx() -> Self {
+        Self::nginx_with(SITE)
+    }
+
+    /// nginx with these lines in its only `server`.
+    pub(crate) fn nginx_with(site: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let folder = folder(&format!("nginx-{}", address.port()));
-        let config = NGINX.replace("ADDRESS", &address.to_string());
+        let config = NGINX.replace("ADDRESS", &address.to_string()).replace("SITE", site);
         fs::write(folder.join("nginx.conf"), config).unwrap();
         // nginx takes over a socket that is already bound, so no port is
         // guessed and no connection is too early.
@@ -142,7 +147,7 @@ impl Server {
         Self { child, address: ([127, 0, 0, 1], port.parse().unwrap()).into(), folder }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
@@ -197,18 +202,22 @@ http {
     server {
         listen ADDRESS;
         root .;
-        location /file.txt {
-            expires 60s;
-        }
-        location /unique {
-            add_header Cache-Control max-age=60;
-            return 200 $request_id;
-        }
-        location /vary {
-            add_header Cache-Control max-age=60;
-            add_header Vary Accept-Language;
-            return 200 \"$http_accept_language $request_id\";
-        }
+        SITE
     }
+}
+";
+
+const SITE: &str = "\
+location /file.txt {
+    expires 60s;
+}
+location /unique {
+    add_header Cache-Control max-age=60;
+    return 200 $request_id;
+}
+location /vary {
+    add_header Cache-Control max-age=60;
+    add_header Vary Accept-Language;
+    return 200 \"$http_accept_language $request_id\";
 }
 ";
