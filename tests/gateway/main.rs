@@ -10,6 +10,7 @@ mod front;
 mod grpc;
 mod hostile;
 mod interim;
+mod load;
 mod logs;
 mod many;
 mod memory;
