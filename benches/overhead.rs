@@ -1,6 +1,7 @@
 //! What the layers cost on the way of a request.
 //!
-//! - `latency`: the latency layer, with a recorder behind the `metrics` facade;
+//! - `latency`: the latency layer, with a recorder for Prometheus: each
+//!   implementation with the one that it ships with;
 //! - `stack_hit`: all layers, answered from the cache;
 //! - `stack_through`: all layers, a POST, which no cache answers;
 //! - `stack_clone`: a clone of all layers, not dropped.
@@ -14,13 +15,14 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum_prometheus::PrometheusMetricLayer;
+use axum_prometheus::metrics::with_local_recorder;
 use axum_prometheus::metrics_exporter_prometheus::PrometheusHandle;
 use http::{Request, Response, StatusCode};
 use tower::{Layer, Service, ServiceBuilder};
 use tower_edge::Edge;
 use tower_edge::cache::CacheLayer;
 use tower_edge::core::Optional;
-use tower_edge::metrics::LatencyLayer;
+use tower_edge::metrics::{LatencyLayer, PrometheusRecorder};
 use tower_edge_benches::{Bench, Reply, Requests, Scenario, Upstream};
 use tower_http_cache::prelude::{CacheLayer as TowerHttpCacheLayer, InMemoryBackend};
 
@@ -32,17 +34,20 @@ fn main() -> ExitCode {
 
     let measured = Scenario::new("latency", get.clone(), upstream());
     bench.calls(&measured, "bare", called, |upstream| upstream);
-    bench.calls(&measured, "tower-edge", called, |upstream| latency().layer(upstream));
+    let layer = |upstream| LatencyLayer::new().layer(upstream);
+    bench.calls_within(&measured, "tower-edge", called, recorded(), layer);
     bench.calls(&measured, "axum-prometheus", called, |upstream| axum_prometheus().layer(upstream));
 
     let hit = Scenario::new("stack_hit", get, upstream().field(("cache-control", "max-age=3600")));
     bench.calls(&hit, "bare", called, |upstream| upstream);
-    bench.calls(&hit, "tower-edge", called.without_upstream(), |upstream| edge().layer(upstream));
-    bench.calls(&hit, "peers", called.without_upstream(), peers);
+    let stack = |upstream| edge().layer(upstream);
+    let stored = called.without_upstream();
+    bench.calls_within(&hit, "tower-edge", stored, recorded(), stack);
+    bench.calls(&hit, "peers", stored, peers);
 
     let through = Scenario::new("stack_through", post, upstream());
     bench.calls(&through, "bare", called, |upstream| upstream);
-    bench.calls(&through, "tower-edge", called, |upstream| edge().layer(upstream));
+    bench.calls_within(&through, "tower-edge", called, recorded(), stack);
     bench.calls(&through, "peers", called, peers);
 
     bench.clones("stack_clone", "bare", upstream);
@@ -52,12 +57,13 @@ fn main() -> ExitCode {
 }
 
 fn edge() -> Edge<Optional<LatencyLayer>, Optional<CacheLayer>> {
-    Edge::new().latency(latency()).cache(CacheLayer::new(2 << 20))
+    Edge::new().latency(LatencyLayer::new()).cache(CacheLayer::new(2 << 20))
 }
 
-fn latency() -> LatencyLayer {
-    record();
-    LatencyLayer::new()
+/// Puts our own recorder behind the `metrics` facade while our layers run.
+fn recorded() -> impl Fn(&mut dyn FnMut()) + Clone {
+    let recorder = PrometheusRecorder::new();
+    move |work| with_local_recorder(&recorder, work)
 }
 
 fn peers(
@@ -68,14 +74,9 @@ fn peers(
     ServiceBuilder::new().layer(axum_prometheus()).layer(cache).service(upstream)
 }
 
+/// With its recorder behind the `metrics` facade of the whole process, kept from
+/// growing.
 fn axum_prometheus() -> PrometheusMetricLayer<'static> {
-    record();
-    PrometheusMetricLayer::new()
-}
-
-/// Puts the recorder of axum-prometheus behind the `metrics` facade, so that
-/// whoever records does so for real, and keeps it from growing.
-fn record() {
     static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
     let recorder = RECORDER.get_or_init(|| PrometheusMetricLayer::pair().1);
     tokio::spawn(async move {
@@ -84,6 +85,7 @@ fn record() {
             recorder.run_upkeep();
         }
     });
+    PrometheusMetricLayer::new()
 }
 
 const URI: &str = "http://bench.test/";

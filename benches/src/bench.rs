@@ -7,6 +7,7 @@ use criterion::{BenchmarkId, Criterion};
 
 use crate::args::{Mode, UsageError};
 use crate::meter::Meter;
+use crate::within::Within;
 use crate::{Calls, Clones, Reply, Requests, Stage, Upstream, Work};
 
 /// A group of scenarios, each done by several implementations.
@@ -47,9 +48,24 @@ impl Bench {
     ) where
         Calls<S>: Work + 'static,
     {
+        self.calls_within(scenario, implementation, reply, |work| work(), layer);
+    }
+
+    /// As [`calls`](Self::calls), where `within` runs what it is given, once: with
+    /// a recorder of metrics of its own, say.
+    pub fn calls_within<S>(
+        &mut self,
+        scenario: &Scenario,
+        implementation: &'static str,
+        reply: Reply,
+        within: impl Fn(&mut dyn FnMut()) + Clone + 'static,
+        layer: impl Fn(Upstream) -> S + 'static,
+    ) where
+        Calls<S>: Work + 'static,
+    {
         let Scenario { name, requests, upstream } = scenario.clone();
         self.case(name, implementation, move || {
-            Calls::new(layer(upstream), requests.clone(), reply)
+            Within::new(Calls::new(layer(upstream), requests.clone(), reply), within.clone())
         });
     }
 
@@ -175,6 +191,8 @@ const COUNTED: u64 = 4_096;
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use http::StatusCode;
 
     use super::*;
@@ -206,6 +224,23 @@ mod tests {
         bench().only("group/call/bare", 100).unwrap();
         let proof = 2;
         assert_eq!(Upstream::calls() - before, 100 + proof);
+    }
+
+    #[test]
+    fn all_requests_are_sent_within_what_was_asked_for() {
+        thread_local! { static RUNS: Cell<(u64, u64)> = const { Cell::new((0, 0)) } }
+        let mut bench = Bench::new("group");
+        let call = Scenario::new("call", Requests::get("http://bench.test/"), Upstream::new(8));
+        let within = |work: &mut dyn FnMut()| {
+            let before = Upstream::calls();
+            work();
+            let (runs, calls) = RUNS.get();
+            RUNS.set((runs + 1, calls + Upstream::calls() - before));
+        };
+        let reply = Reply::new(StatusCode::OK, 8);
+        bench.calls_within(&call, "within", reply, within, |upstream| upstream);
+        bench.only("group/call/within", 100).unwrap();
+        assert_eq!(RUNS.get(), (2, 102));
     }
 
     #[test]

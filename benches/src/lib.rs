@@ -52,6 +52,7 @@ mod meter;
 mod requests;
 mod stage;
 mod upstream;
+mod within;
 
 pub use self::bench::{Bench, Scenario};
 pub use self::calls::{Calls, Reply};
