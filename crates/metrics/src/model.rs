@@ -1,6 +1,6 @@
-//! The histogram as it ships, its source compiled once more over loom's
-//! atomics: every interleaving of its threads is
-//! run that switches between them up to three times at will.
+//! The histogram as it ships, its source compiled once more over loom's atomics:
+//! every interleaving of its threads is run that switches between them up to
+//! three times at will.
 
 #![expect(clippy::duplicate_mod, reason = "the same source over other atomics is the point")]
 #![expect(dead_code, unreachable_pub, reason = "a model uses what it checks, and nobody uses it")]
