@@ -18,75 +18,118 @@ use crate::named::Named;
 /// let counters = EventCounters::new();
 /// counters.event(&Event::CacheLookup { found: "hit" });
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct EventCounters {
-    refusals: Named<Lazy<Counter>>,
-    lookups: Named<Lazy<Counter>>,
-    not_stored: Named<Lazy<Counter>>,
-    stored: Lazy<Counter>,
-    stored_bytes: Lazy<Counter>,
-    invalidations: Lazy<Counter>,
-    overflows: Lazy<Counter>,
+    refusals: ByLabel,
+    cache_lookups: ByLabel,
+    cache_stores: Total,
+    cache_stored_size: Total,
+    cache_not_stored: ByLabel,
+    cache_invalidations: Total,
+    series_overflows: Total,
+}
+
+impl Default for EventCounters {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl EventCounters {
     /// Makes it; nothing is registered before the first event.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            refusals: ByLabel::new(
+                ("tower_edge.refusals", "reason"),
+                "Requests that a layer refused.",
+            ),
+            cache_lookups: ByLabel::new(
+                ("tower_edge.cache.lookups", "found"),
+                "Requests that a cache saw, by what it found.",
+            ),
+            cache_stores: Total::new(
+                ("tower_edge.cache.stores", Unit::Count),
+                "Responses that a cache stored.",
+            ),
+            cache_stored_size: Total::new(
+                ("tower_edge.cache.stored.size", Unit::Bytes),
+                "Bytes that a cache stored.",
+            ),
+            cache_not_stored: ByLabel::new(
+                ("tower_edge.cache.not_stored", "why"),
+                "Responses that a cache could have stored and did not.",
+            ),
+            cache_invalidations: Total::new(
+                ("tower_edge.cache.invalidations", Unit::Count),
+                "Targets of which a cache dropped what it held.",
+            ),
+            series_overflows: Total::new(
+                ("tower_edge.series.overflows", Unit::Count),
+                "Times that requests had more labels than there may be series.",
+            ),
+        }
     }
 }
 
 impl Observe for EventCounters {
     fn event(&self, event: &Event<'_>) {
         match event {
-            Event::Refused { refusal, .. } => {
-                let reason = meter::reason(refusal.reason());
-                let about = "Requests that a layer refused.";
-                count(&self.refusals, "tower_edge.refusals", about, ("reason", reason));
-            }
-            Event::CacheLookup { found } => {
-                let about = "Requests that a cache saw, by what it found.";
-                count(&self.lookups, "tower_edge.cache.lookups", about, ("found", found));
-            }
+            Event::Refused { refusal, .. } => self.refusals.count(meter::reason(refusal.reason())),
+            Event::CacheLookup { found } => self.cache_lookups.count(found),
             Event::CacheStored { bytes } => {
-                let about = "Responses that a cache stored.";
-                add(&self.stored, 1, "tower_edge.cache.stores", Unit::Count, about);
-                let about = "Bytes that a cache stored.";
-                add(&self.stored_bytes, *bytes, "tower_edge.cache.stored.size", Unit::Bytes, about);
+                self.cache_stores.add(1);
+                self.cache_stored_size.add(*bytes);
             }
-            Event::CacheNotStored { why } => {
-                let about = "Responses that a cache could have stored and did not.";
-                count(&self.not_stored, "tower_edge.cache.not_stored", about, ("why", why));
-            }
-            Event::CacheInvalidated => {
-                let about = "Targets of which a cache dropped what it held.";
-                let name = "tower_edge.cache.invalidations";
-                add(&self.invalidations, 1, name, Unit::Count, about);
-            }
-            Event::SeriesLimitReached { .. } => {
-                let about = "Times that requests had more labels than there may be series.";
-                add(&self.overflows, 1, "tower_edge.series.overflows", Unit::Count, about);
-            }
+            Event::CacheNotStored { why } => self.cache_not_stored.count(why),
+            Event::CacheInvalidated => self.cache_invalidations.add(1),
+            Event::SeriesLimitReached { .. } => self.series_overflows.add(1),
             _ => {}
         }
     }
 }
 
-fn count(
-    counters: &Named<Lazy<Counter>>,
+/// One counter of the facade.
+#[derive(Debug)]
+struct Total {
     name: &'static str,
+    unit: Unit,
     about: &'static str,
-    (key, value): (&'static str, &'static str),
-) {
-    let (value, counter) = counters.get(value);
-    let register = || meter::counter(name, Unit::Count, about, Some((key, value)));
-    if let Some(counter) = counter.get(register) {
-        counter.increment(1);
+    counter: Lazy<Counter>,
+}
+
+impl Total {
+    fn new((name, unit): (&'static str, Unit), about: &'static str) -> Self {
+        Self { name, unit, about, counter: Lazy::default() }
+    }
+
+    fn add(&self, number: u64) {
+        let register = || meter::counter(self.name, self.unit, self.about, None);
+        if let Some(counter) = self.counter.get(register) {
+            counter.increment(number);
+        }
     }
 }
 
-fn add(counter: &Lazy<Counter>, number: u64, name: &'static str, unit: Unit, about: &'static str) {
-    if let Some(counter) = counter.get(|| meter::counter(name, unit, about, None)) {
-        counter.increment(number);
+/// A counter for each value of a label.
+#[derive(Debug)]
+struct ByLabel {
+    name: &'static str,
+    label: &'static str,
+    about: &'static str,
+    counters: Named<Lazy<Counter>>,
+}
+
+impl ByLabel {
+    fn new((name, label): (&'static str, &'static str), about: &'static str) -> Self {
+        Self { name, label, about, counters: Named::default() }
+    }
+
+    fn count(&self, value: &'static str) {
+        let (value, counter) = self.counters.get(value);
+        let label = Some((self.label, value));
+        let register = || meter::counter(self.name, Unit::Count, self.about, label);
+        if let Some(counter) = counter.get(register) {
+            counter.increment(1);
+        }
     }
 }
