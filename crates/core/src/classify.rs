@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::{End, Outcome, Refusal, ResponseHead};
 
@@ -106,9 +106,11 @@ impl Judge {
 type Decide = Box<dyn FnOnce(Option<&HeaderMap>) -> Outcome + Send + Sync>;
 
 fn grpc_failed(fields: &HeaderMap) -> bool {
-    let status = fields.get("grpc-status").and_then(|status| status.to_str().ok());
+    let status = fields.get(&GRPC_STATUS).and_then(|status| status.to_str().ok());
     matches!(status.map(str::trim), Some("2" | "4" | "13" | "14" | "15"))
 }
+
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 #[cfg(test)]
 mod tests {

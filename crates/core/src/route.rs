@@ -30,6 +30,17 @@ impl Route {
         }
     }
 
+    /// The pattern of a request's route, as [`of`](Self::of), and without a clone.
+    pub fn pattern<'a>(head: &RequestHead<'a>) -> Option<&'a str> {
+        let noted = head.extensions().get::<Self>().map(Self::as_str);
+        #[cfg(feature = "axum")]
+        let noted = noted.or_else(|| {
+            let matched = head.extensions().get::<axum::extract::MatchedPath>();
+            matched.map(axum::extract::MatchedPath::as_str)
+        });
+        noted
+    }
+
     /// The route of a request: a [`Route`] in its extensions, else, with the
     /// feature `axum`, its `MatchedPath`.
     ///

@@ -67,8 +67,8 @@ impl Expected {
 /// Lets a [`Tap`] watch a body; the only way a layer does.
 ///
 /// Frames, trailers, errors, `size_hint` and `is_end_stream` pass unchanged, and
-/// the body is not polled again after its end. Allocates nothing. Dropping it
-/// tells the tap at once: [`End::Complete`] when all expected bytes were read,
+/// the body is not polled again after its end. A body that knows that a frame is
+/// its last has ended with it. Allocates nothing. Dropping it tells the tap at once: [`End::Complete`] when all expected bytes were read,
 /// else [`End::Dropped`].
 #[pin_project(PinnedDrop)]
 #[derive(Debug)]
@@ -86,6 +86,11 @@ impl<B: Body, T: Tap<B::Data>> TapBody<B, T> {
     pub fn new(body: B, tap: T, expected: Expected) -> Self {
         Self { body, tap: Some(tap), expected, seen: 0 }
     }
+
+    /// The tap; none once it was told the end.
+    pub fn tap(self: Pin<&mut Self>) -> Option<&mut T> {
+        self.project().tap.as_mut()
+    }
 }
 
 impl<B: Body, T: Tap<B::Data>> Body for TapBody<B, T> {
@@ -96,16 +101,19 @@ impl<B: Body, T: Tap<B::Data>> Body for TapBody<B, T> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let this = self.project();
+        let mut this = self.project();
         if this.tap.is_none() {
             return Poll::Ready(None);
         }
-        let frame = ready!(this.body.poll_frame(cx));
+        let frame = ready!(this.body.as_mut().poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
                 if let (Some(data), Some(tap)) = (frame.data_ref(), this.tap.as_mut()) {
                     *this.seen += data.remaining() as u64;
                     tap.data(data);
+                    if this.body.is_end_stream() {
+                        tell(this.tap, End::Complete(None));
+                    }
                 } else if let Some(trailers) = frame.trailers_ref() {
                     tell(this.tap, End::Complete(Some(trailers)));
                 }

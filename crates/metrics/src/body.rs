@@ -5,7 +5,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 use tower_edge_core::{Expected, TapBody};
 
-use crate::call::Call;
+use crate::call::Reading;
 
 /// The body of [`LatencyService`](crate::LatencyService)'s responses: the inner one, whose end
 /// is the end of the request.
@@ -13,12 +13,12 @@ use crate::call::Call;
 #[derive(Debug)]
 pub struct LatencyBody<B: Body> {
     #[pin]
-    tapped: TapBody<B, Call>,
+    tapped: TapBody<B, Reading>,
 }
 
 impl<B: Body> LatencyBody<B> {
-    pub(crate) fn new(body: B, call: Call, expected: Expected) -> Self {
-        Self { tapped: TapBody::new(body, call, expected) }
+    pub(crate) fn new(body: B, reading: Reading, expected: Expected) -> Self {
+        Self { tapped: TapBody::new(body, reading, expected) }
     }
 }
 
@@ -30,7 +30,12 @@ impl<B: Body> Body for LatencyBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().tapped.poll_frame(cx)
+        let mut tapped = self.project().tapped;
+        let polled = tapped.as_mut().poll_frame(cx);
+        if let Some(reading) = tapped.tap() {
+            reading.goes_on();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

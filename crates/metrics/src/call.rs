@@ -1,221 +1,281 @@
-use std::mem;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Buf;
-use http::{HeaderName, Method, Request, Response, StatusCode};
+use http::{HeaderName, Method, Request, Response};
 use http_body::Body;
 use tower_edge_core::{
     End, Event, Expected, Judge, Outcome, RequestHead, ResponseHead, Route, Tap, Trace,
 };
 
 use crate::detail::{Detail, is_long_lived};
+use crate::ending::Ending;
 use crate::intervals::slot;
-use crate::labels::{Labels, Protocol, registered};
+use crate::labels::{Labels, Protocol, RouteId, registered};
 use crate::layer::Settings;
 use crate::records::SeriesId;
 use crate::series::Ended;
 use crate::server_timing;
 use crate::slow::Slow;
+use crate::tally::Sample;
 
-/// A request in flight: from the call to the end of the response's body.
+/// A request in flight, from the call to the head of the response.
 ///
 /// Whoever holds it may drop it at any moment: then the request was abandoned.
 #[derive(Debug)]
 pub(crate) struct Call {
-    settings: Arc<Settings>,
-    start: Instant,
-    /// The same, since the first request.
-    began: Duration,
-    protocol: Protocol,
-    /// Whether the facade's gauge has it.
-    counted: bool,
-    /// Whether the client is told the times.
-    times: bool,
-    request_bytes: Option<u64>,
-    response_bytes: u64,
-    state: State,
+    /// Taken when the head is there, or the service failed.
+    waiting: Option<Waiting>,
 }
 
 impl Call {
     pub(crate) fn begin<B: Body>(settings: Arc<Settings>, request: &mut Request<B>) -> Self {
-        let start = Trace::read(&settings.clock);
+        let began = settings.records.nanos(Trace::read(&settings.clock));
         let times = settings.times(request);
         let head = RequestHead::new(request);
-        let trace = (times || settings.slow_log.is_on()).then(Box::default);
         let protocol = Protocol::of(&head);
-        Self {
-            start,
-            began: settings.records.since_start(start),
-            protocol,
-            counted: settings.records.begin(protocol),
-            times,
+        let route = settings.route(&head);
+        let waiting = Waiting {
+            route,
             request_bytes: request.body().size_hint().exact(),
-            response_bytes: 0,
-            state: State::Waiting { route: Route::of(&head), trace },
-            settings,
-        }
+            times,
+            trace: (times || settings.slow_log.is_on()).then(Box::default),
+            flight: Flight { counted: settings.records.begin(protocol), settings, began, protocol },
+        };
+        Self { waiting: Some(waiting) }
     }
 
     /// Calls the service, inside the request's trace if it has one.
     pub(crate) fn scope_call<R>(&mut self, f: impl FnOnce() -> R) -> R {
-        match &mut self.state {
-            State::Waiting { trace: Some(trace), .. } => trace.scope_call(self.start, f),
+        match &mut self.waiting {
+            Some(Waiting { trace: Some(trace), flight, .. }) => {
+                trace.scope_call(flight.settings.records.at(flight.began), f)
+            }
             _ => f(),
         }
     }
 
     /// Polls the service's future, inside the trace as well.
     pub(crate) fn scope<R>(&mut self, f: impl FnOnce() -> R) -> R {
-        match &mut self.state {
-            State::Waiting { trace: Some(trace), .. } => trace.scope(f),
+        match &mut self.waiting {
+            Some(Waiting { trace: Some(trace), .. }) => trace.scope(f),
             _ => f(),
         }
     }
 
     /// Takes note of the head, to go on in the body: a [`Tap`] of so many bytes.
-    pub(crate) fn answered<B: Body>(&mut self, response: &mut Response<B>) -> Expected {
-        let elapsed = self.elapsed();
-        let head = ResponseHead::new(response);
-        let method = self.protocol.method().unwrap_or(&Method::GET);
-        let expected = Expected::of(method, &head, &response.body().size_hint());
-        let mut judge = Judge::new(&*self.settings.classify, &head);
-        if let Some(slow) = self.settings.slow_after {
-            judge = judge.slow_after(slow);
-        }
-        let (detail, long_lived) = (Detail::of(&head), is_long_lived(self.protocol, &head));
-        let (route, trace) = self.waited();
-        let series = self.series(Some(registered(response.status())), route, long_lived);
-        self.settings.records.series(series).head(self.slot(elapsed), elapsed);
-        if self.times
-            && let Some(value) =
-                trace.as_ref().and_then(|trace| server_timing::value(trace, elapsed))
-        {
-            // A head with no room for another field goes without it.
-            let _ = response.headers_mut().try_append(SERVER_TIMING, value);
-        }
-        let trace = trace.filter(|_| self.settings.slow_log.is_on());
-        self.state = State::Answered { series, judge, detail, first_byte: elapsed, trace };
-        expected
+    pub(crate) fn answered<B: Body>(
+        &mut self,
+        response: &mut Response<B>,
+    ) -> Option<(Reading, Expected)> {
+        self.waiting.take().map(|waiting| waiting.answered(response))
     }
 
     /// Ends without a response, by an error of the service.
     pub(crate) fn failed(&mut self) {
-        let elapsed = self.elapsed();
-        self.end_unanswered(Outcome::Failure, elapsed);
-    }
-
-    fn end_unanswered(&mut self, outcome: Outcome, elapsed: Duration) {
-        let (route, trace) = self.waited();
-        let series = self.series(None, route, false);
-        let ended = self.ended(outcome, elapsed, Detail::default());
-        self.record(series, &ended, None, trace.as_deref());
-    }
-
-    fn end_body(&mut self, end: &End<'_>) {
-        if let State::Answered { series, judge, detail, first_byte, trace } =
-            mem::replace(&mut self.state, State::Ended)
-        {
-            let elapsed = self.elapsed();
-            let outcome = judge.end(&*self.settings.classify, end, elapsed);
-            let ended = self.ended(outcome, elapsed, detail);
-            self.record(series, &ended, Some(first_byte), trace.as_deref());
+        if let Some(waiting) = self.waiting.take() {
+            waiting.end(|_| Outcome::Failure);
         }
     }
+}
 
-    fn record(
-        &self,
-        series: SeriesId,
-        ended: &Ended,
-        first_byte: Option<Duration>,
-        trace: Option<&Trace>,
-    ) {
-        let series = self.settings.records.series(series);
-        let log = &self.settings.slow_log;
-        if !series.is_long_lived() && log.is_slow(ended.elapsed, series.p99()) {
-            let slow = Slow { labels: series.labels(), ended, first_byte, trace };
-            log.tell(&slow, self.began + ended.elapsed);
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Some(waiting) = self.waiting.take() {
+            waiting.end(|elapsed| Outcome::Abandoned { elapsed });
         }
-        series.end(self.slot(ended.elapsed), ended);
+    }
+}
+
+/// The one place where a request leaves flight, whatever panics before.
+#[derive(Debug)]
+struct Flight {
+    settings: Arc<Settings>,
+    /// When it was called, in nanoseconds since the first request.
+    began: u64,
+    protocol: Protocol,
+    /// Whether the facade's gauge has it.
+    counted: bool,
+}
+
+impl Flight {
+    /// The time by now: in nanoseconds since the first request, and since the call.
+    fn time(&self) -> (u64, u64) {
+        let now = self.settings.records.nanos(self.settings.clock.now());
+        (now, now.saturating_sub(self.began))
     }
 
-    fn ended(&self, outcome: Outcome, elapsed: Duration, detail: Detail) -> Ended {
-        let Self { request_bytes, response_bytes, .. } = *self;
-        Ended { outcome, elapsed, detail, request_bytes, response_bytes }
-    }
-
-    /// Leaves the waiting state, with the route that the request came with or
-    /// that a router noted since.
-    fn waited(&mut self) -> (Option<Route>, Option<Box<Trace>>) {
-        let State::Waiting { route, trace } = mem::replace(&mut self.state, State::Ended) else {
-            return (None, None);
-        };
-        let noted = |trace: &Trace| trace.route().cloned();
-        let route = route.or_else(|| match &trace {
-            Some(trace) => noted(trace),
-            None => Trace::with(|trace| noted(trace)).flatten(),
-        });
-        (route, trace)
-    }
-
-    fn series(
-        &self,
-        status: Option<StatusCode>,
-        route: Option<Route>,
-        long_lived: bool,
-    ) -> SeriesId {
+    fn find(&self, labels: Labels) -> SeriesId {
         let records = &self.settings.records;
-        let id = records.find(Labels { protocol: self.protocol, status, route, long_lived });
+        let id = records.find(labels);
         if records.overflows_first(id) {
             self.settings.tell(&Event::SeriesLimitReached { limit: records.max_series() });
         }
         id
     }
 
-    fn slot(&self, elapsed: Duration) -> u64 {
-        slot(self.began + elapsed)
+    /// The route that the request came with, or that a router noted since.
+    fn route(&self, known: RouteId, trace: Option<&Trace>) -> RouteId {
+        if known != RouteId::NONE {
+            return known;
+        }
+        let number = |route: &Route| self.settings.records.route(route.as_str());
+        let noted = match trace {
+            Some(trace) => trace.route().map(number),
+            None => Trace::with(|trace| trace.route().map(number)).flatten(),
+        };
+        noted.unwrap_or(RouteId::NONE)
     }
 
-    fn elapsed(&self) -> Duration {
-        self.settings.clock.since(self.start)
+    /// Counts the end of the request, at the time `now`.
+    fn end(&self, id: SeriesId, now: u64, ended: &Ended, told: Told<'_>) {
+        let series = self.settings.records.series(id);
+        let log = &self.settings.slow_log;
+        let elapsed = Duration::from_nanos(ended.sample.nanos);
+        if log.is_on() && !series.is_long_lived() && log.is_slow(elapsed, series.p99()) {
+            let Told { outcome, first_byte, trace } = told;
+            let slow = Slow { series, outcome, elapsed, first_byte, trace };
+            log.tell(&slow, Duration::from_nanos(now));
+        }
+        series.end(slot(now), ended);
     }
 }
 
-impl<D: Buf> Tap<D> for Call {
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.settings.records.end(self.protocol, self.counted);
+    }
+}
+
+/// What only the log of slow requests asks for.
+struct Told<'a> {
+    outcome: Outcome,
+    first_byte: Option<Duration>,
+    trace: Option<&'a Trace>,
+}
+
+/// A request whose head is still to come.
+#[derive(Debug)]
+struct Waiting {
+    flight: Flight,
+    route: RouteId,
+    request_bytes: Option<u64>,
+    /// Whether the client is told the times.
+    times: bool,
+    trace: Option<Box<Trace>>,
+}
+
+impl Waiting {
+    fn answered<B: Body>(self, response: &mut Response<B>) -> (Reading, Expected) {
+        let Self { flight, route, request_bytes, times, trace } = self;
+        let settings = &flight.settings;
+        let head = ResponseHead::new(response);
+        let method = flight.protocol.method().unwrap_or(&Method::GET);
+        let expected = Expected::of(method, &head, &response.body().size_hint());
+        let mut judge = Judge::new(&*settings.classify, &head);
+        if let Some(slow) = settings.slow_after {
+            judge = judge.slow_after(slow);
+        }
+        let labels = Labels {
+            protocol: flight.protocol,
+            status: Some(registered(head.status())),
+            route: flight.route(route, trace.as_deref()),
+            long_lived: is_long_lived(flight.protocol, &head),
+        };
+        let mut reading = Reading {
+            series: flight.find(labels),
+            detail: Detail::of(&head),
+            judge: Some(judge),
+            request_bytes,
+            response_bytes: 0,
+            first_byte: None,
+            trace,
+            flight,
+        };
+        if times {
+            reading.goes_on();
+            reading.tell_times(response);
+        }
+        (reading, expected)
+    }
+
+    /// Ends without a response.
+    fn end(self, outcome: impl FnOnce(Duration) -> Outcome) {
+        let (now, nanos) = self.flight.time();
+        let outcome = outcome(Duration::from_nanos(nanos));
+        let trace = self.trace.as_deref();
+        let (protocol, route) = (self.flight.protocol, self.flight.route(self.route, trace));
+        let series = self.flight.find(Labels { protocol, status: None, route, long_lived: false });
+        let sample = Sample {
+            nanos,
+            at_once: false,
+            cache: None,
+            request_bytes: self.request_bytes,
+            response_bytes: None,
+        };
+        let ended = Ended { ending: Ending::of(outcome, None), sample };
+        self.flight.end(series, now, &ended, Told { outcome, first_byte: None, trace });
+    }
+}
+
+/// A request whose response is read: from its head to the end of its body.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    flight: Flight,
+    series: SeriesId,
+    /// Taken at the end.
+    judge: Option<Judge>,
+    detail: Detail,
+    request_bytes: Option<u64>,
+    response_bytes: u64,
+    /// In nanoseconds since the call.
+    first_byte: Option<u64>,
+    trace: Option<Box<Trace>>,
+}
+
+impl Reading {
+    /// Takes note of the first byte, if it was not the last one as well: then the
+    /// clock is read once for both.
+    pub(crate) fn goes_on(&mut self) {
+        if self.first_byte.is_none() {
+            let (now, nanos) = self.flight.time();
+            self.flight.settings.records.series(self.series).first_byte(slot(now), nanos);
+            self.first_byte = Some(nanos);
+        }
+    }
+
+    fn tell_times<B>(&self, response: &mut Response<B>) {
+        let elapsed = Duration::from_nanos(self.first_byte.unwrap_or(0));
+        let value = self.trace.as_ref().and_then(|trace| server_timing::value(trace, elapsed));
+        if let Some(value) = value {
+            // A head with no room for another field goes without it.
+            let _ = response.headers_mut().try_append(SERVER_TIMING, value);
+        }
+    }
+}
+
+impl<D: Buf> Tap<D> for Reading {
     fn data(&mut self, data: &D) {
         self.response_bytes += data.remaining() as u64;
     }
 
     fn end(&mut self, end: End<'_>) {
-        self.end_body(&end);
+        let Some(judge) = self.judge.take() else { return };
+        let (now, nanos) = self.flight.time();
+        let elapsed = Duration::from_nanos(nanos);
+        let outcome = judge.end(&*self.flight.settings.classify, &end, elapsed);
+        let sample = Sample {
+            nanos,
+            at_once: self.first_byte.is_none(),
+            cache: self.detail.cache,
+            request_bytes: self.request_bytes,
+            response_bytes: Some(self.response_bytes),
+        };
+        let ended = Ended { ending: Ending::of(outcome, self.detail.refused), sample };
+        let first_byte = Some(Duration::from_nanos(self.first_byte.unwrap_or(nanos)));
+        let trace = self.trace.as_deref();
+        self.flight.end(self.series, now, &ended, Told { outcome, first_byte, trace });
     }
-}
-
-/// The one place where a request leaves flight, whatever panics before.
-impl Drop for Call {
-    fn drop(&mut self) {
-        if matches!(self.state, State::Waiting { .. }) {
-            let elapsed = self.elapsed();
-            self.end_unanswered(Outcome::Abandoned { elapsed }, elapsed);
-        }
-        self.settings.records.end(self.protocol, self.counted);
-    }
-}
-
-#[derive(Debug)]
-enum State {
-    Waiting {
-        route: Option<Route>,
-        trace: Option<Box<Trace>>,
-    },
-    Answered {
-        series: SeriesId,
-        judge: Judge,
-        detail: Detail,
-        first_byte: Duration,
-        trace: Option<Box<Trace>>,
-    },
-    Ended,
 }
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");

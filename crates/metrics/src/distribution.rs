@@ -95,6 +95,25 @@ impl Distribution {
         Self { count: counts.values().sum(), counts, sum_nanos, range: None }.settled()
     }
 
+    /// How many values are in buckets before this one, and so many inside it, at
+    /// most all of them.
+    pub(crate) fn below(&self, bucket: usize, inside: u64) -> u64 {
+        let before: u64 = self.counts.range(..bucket).map(|(_, count)| count).sum();
+        before + inside.min(self.counts.get(&bucket).copied().unwrap_or(0))
+    }
+
+    /// The least and the greatest value, in nanoseconds.
+    pub(crate) fn range(&self) -> Option<(u64, u64)> {
+        self.range
+    }
+
+    /// Takes the exact range of values that were known by their buckets only.
+    pub(crate) fn know_range(&mut self, range: Option<(u64, u64)>) {
+        if self.count > 0 {
+            self.range = range.or(self.range);
+        }
+    }
+
     /// The bytes that it owns beside itself, nearly.
     pub(crate) fn memory(&self) -> usize {
         self.counts.len() * size_of::<(usize, u64)>()

@@ -16,13 +16,12 @@ use crate::call::Call;
 pub struct ResponseFuture<F> {
     #[pin]
     inner: F,
-    /// Taken when the inner future ends.
-    call: Option<Call>,
+    call: Call,
 }
 
 impl<F> ResponseFuture<F> {
     pub(crate) fn new(inner: F, call: Call) -> Self {
-        Self { inner, call: Some(call) }
+        Self { inner, call }
     }
 }
 
@@ -35,16 +34,13 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let call = this.call.as_mut().expect(ENDED);
-        Poll::Ready(match ready!(call.scope(|| this.inner.poll(cx))) {
+        Poll::Ready(match ready!(this.call.scope(|| this.inner.poll(cx))) {
             Ok(mut response) => {
-                let expected = call.answered(&mut response);
-                let call = this.call.take().expect(ENDED);
-                Ok(response.map(|body| LatencyBody::new(body, call, expected)))
+                let (reading, expected) = this.call.answered(&mut response).expect(ENDED);
+                Ok(response.map(|body| LatencyBody::new(body, reading, expected)))
             }
             Err(error) => {
-                call.failed();
-                this.call.take();
+                this.call.failed();
                 Err(error)
             }
         })

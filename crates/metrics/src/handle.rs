@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use tower_edge_core::{Clock, Route};
+use tower_edge_core::Clock;
 
 use crate::intervals::slot;
 use crate::labels::Labels;
@@ -32,7 +32,7 @@ impl LatencyHandle {
     /// What was measured lately. The least and the greatest value are known to
     /// within 2.2 % only, and stages are those of all time.
     pub fn recent(&self, interval: Interval) -> LatencySnapshot {
-        let now = slot(self.records.since_start(self.clock.now()));
+        let now = slot(self.records.nanos(self.clock.now()));
         self.snapshot_by(|series| series.recent(interval, now))
     }
 
@@ -79,7 +79,8 @@ impl LatencyHandle {
 
     fn snapshot_by(&self, measurements: impl Fn(&Series) -> Measurements) -> LatencySnapshot {
         let series = self.records.all().map(|series| SeriesSnapshot {
-            labels: series.labels().cloned(),
+            labels: series.labels(),
+            route: series.route().cloned(),
             measurements: measurements(series),
         });
         LatencySnapshot {
@@ -141,29 +142,30 @@ impl LatencySnapshot {
 #[derive(Clone, Debug)]
 pub struct SeriesSnapshot {
     labels: Option<Labels>,
+    route: Option<Arc<str>>,
     measurements: Measurements,
 }
 
 impl SeriesSnapshot {
     /// The method; `_OTHER` for those that are not in RFC 9110 or PATCH.
     pub fn method(&self) -> &'static str {
-        self.labels.as_ref().map_or("_OTHER", |labels| labels.protocol.method_name())
+        self.labels.map_or("_OTHER", |labels| labels.protocol.method_name())
     }
 
     /// `https` or `http`.
     pub fn scheme(&self) -> &'static str {
-        self.labels.as_ref().map_or("http", |labels| labels.protocol.scheme())
+        self.labels.map_or("http", |labels| labels.protocol.scheme())
     }
 
     /// The status; `None` where the service failed or was abandoned before it
     /// had one.
     pub fn status(&self) -> Option<StatusCode> {
-        self.labels.as_ref()?.status
+        self.labels?.status
     }
 
     /// The pattern of the route; `None` for all requests without one.
     pub fn route(&self) -> Option<&str> {
-        self.labels.as_ref()?.route.as_ref().map(Route::as_str)
+        self.route.as_deref()
     }
 
     /// Whether these are the requests for which there was no room among the
@@ -176,7 +178,7 @@ impl SeriesSnapshot {
     /// (`text/event-stream`, `multipart/x-mixed-replace`): they last as long as
     /// somebody listens, and have series of their own.
     pub fn is_long_lived(&self) -> bool {
-        self.labels.as_ref().is_some_and(|labels| labels.long_lived)
+        self.labels.is_some_and(|labels| labels.long_lived)
     }
 
     /// What was measured.

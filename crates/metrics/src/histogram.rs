@@ -4,13 +4,13 @@ use std::time::Duration;
 use super::stripes::{Access, Clear, Stripes};
 use super::sync::{AtomicU64, OnceLock};
 use crate::Distribution;
-use crate::scale::{OCTAVES, PER_OCTAVE, bucket, clamped};
+use crate::scale::{OCTAVES, PER_OCTAVE, bucket};
 
 /// Counts durations, from any number of threads and without locks.
 ///
 /// A base-2 exponential histogram of scale 5: 32 buckets an octave from 1 us to
 /// 1 h, in which a quantile is found to within 1.09 %. What is shorter or longer
-/// counts as 1 us or 1 h.
+/// is in the first or last bucket; sum, least and greatest are exact for it too.
 ///
 /// Each of the first 8 threads has a stripe for itself, and the others are spread
 /// over 8 more; no two share a cache line. A stripe is made when its first thread
@@ -37,7 +37,8 @@ impl Histogram {
 
     /// Counts one value.
     pub fn record(&self, value: Duration) {
-        self.stripes.write(|stripe, access| stripe.record(value, access));
+        let nanos = nanos(value);
+        self.stripes.write(|stripe, access| stripe.record(nanos, bucket(nanos), access));
     }
 
     /// What was recorded up to now, by all threads.
@@ -83,19 +84,19 @@ impl Default for Buckets {
 }
 
 impl Buckets {
-    pub(crate) fn record(&self, value: Duration, access: Access) {
-        let nanos = clamped(u64::try_from(value.as_nanos()).unwrap_or(u64::MAX));
+    /// Counts one value, which belongs into this bucket.
+    pub(crate) fn record(&self, nanos: u64, bucket: usize, access: Access) {
         access.lower(&self.min, nanos);
         access.raise(&self.max, nanos);
         let before = access.add(&self.sum, nanos);
         if before.checked_add(nanos).is_none() {
             access.add(&self.sum_wrapped, 1);
         }
-        let bucket = bucket(nanos);
         let octave = self.octaves[bucket / PER_OCTAVE].get_or_init(Box::default);
         access.add(&octave.0[bucket % PER_OCTAVE], 1);
     }
 
+    /// Adds what was counted since it was made or cleared.
     pub(crate) fn add_to(&self, all: &mut Distribution) {
         for (first, octave) in self.made() {
             for (i, count) in octave.0.iter().enumerate() {
@@ -105,6 +106,12 @@ impl Buckets {
         let sum =
             (u128::from(self.sum_wrapped.load(Relaxed)) << 64) + u128::from(self.sum.load(Relaxed));
         all.add_exact(sum, (self.min.load(Relaxed), self.max.load(Relaxed)));
+    }
+
+    /// Forgets the least and the greatest.
+    pub(crate) fn clear_range(&self) {
+        self.min.store(u64::MAX, Relaxed);
+        self.max.clear();
     }
 
     /// The bytes that it owns beside itself.
@@ -126,9 +133,13 @@ impl Clear for Buckets {
         }
         self.sum.clear();
         self.sum_wrapped.clear();
-        self.min.store(u64::MAX, Relaxed);
-        self.max.clear();
+        self.clear_range();
     }
+}
+
+/// 584 years are the longest time there is.
+pub(crate) fn nanos(value: Duration) -> u64 {
+    u64::try_from(value.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[derive(Debug, Default)]

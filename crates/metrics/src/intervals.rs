@@ -1,5 +1,4 @@
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use crate::Measurements;
 
@@ -79,9 +78,10 @@ impl Intervals {
     }
 }
 
-/// The number of the slot that this time, since the first request, falls into.
-pub(crate) fn slot(since_start: Duration) -> u64 {
-    since_start.as_secs() / SECONDS
+/// The number of the slot that this time falls into, in nanoseconds since the first
+/// request.
+pub(crate) fn slot(nanos: u64) -> u64 {
+    nanos / (SECONDS * 1_000_000_000)
 }
 
 const SECONDS: u64 = 5;
@@ -89,6 +89,8 @@ const KEPT: u64 = 300 / SECONDS;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::Histogram;
 
@@ -125,7 +127,7 @@ mod tests {
     #[test]
     fn a_slot_is_five_seconds() {
         for (millis, number) in [(0, 0), (4_999, 0), (5_000, 1), (300_000, 60)] {
-            assert_eq!(slot(Duration::from_millis(millis)), number);
+            assert_eq!(slot(millis * 1_000_000), number);
         }
     }
 }

@@ -1,18 +1,51 @@
 use http::uri::Scheme;
 use http::{Method, StatusCode};
-use tower_edge_core::{RequestHead, Route};
+use tower_edge_core::RequestHead;
 
 /// What tells one series from another. Whatever clients send, there are few:
 /// no part of it is a text that a client chose.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Labels {
     pub(crate) protocol: Protocol,
     /// As [`registered`] has it; none for a call that ended without a response.
     pub(crate) status: Option<StatusCode>,
-    pub(crate) route: Option<Route>,
+    pub(crate) route: RouteId,
     /// Whether the response lasts as long as somebody listens: its time says
     /// nothing about those of others.
     pub(crate) long_lived: bool,
+}
+
+impl Labels {
+    /// All of them in a word.
+    pub(crate) fn packed(self) -> u64 {
+        let status = self.status.map_or(0, |status| u64::from(status.as_u16()));
+        let protocol = self.protocol.index() as u64;
+        u64::from(self.route.0) << 32 | protocol << 16 | status << 1 | u64::from(self.long_lived)
+    }
+}
+
+/// A route by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RouteId(u32);
+
+impl RouteId {
+    /// No route is known.
+    pub(crate) const NONE: Self = Self(0);
+    /// There are too many.
+    pub(crate) const OVERFLOW: Self = Self(u32::MAX);
+
+    /// The route at this place of a table, or one for which there is no room.
+    pub(crate) fn of(place: Option<usize>) -> Self {
+        let number = place.and_then(|place| u32::try_from(place + 1).ok());
+        number.map_or(Self::OVERFLOW, Self)
+    }
+
+    pub(crate) fn place(self) -> Option<usize> {
+        match self {
+            Self::NONE | Self::OVERFLOW => None,
+            Self(number) => Some(number as usize - 1),
+        }
+    }
 }
 
 /// How a request came: one of the methods of RFC 9110 and RFC 5789 or another

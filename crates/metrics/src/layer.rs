@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Request};
-use tower_edge_core::{Classify, Clock, Event, Observe, ServerErrors};
+use tower_edge_core::{Classify, Clock, Event, Observe, RequestHead, Route, ServerErrors};
 use tower_layer::Layer;
 
+use crate::labels::RouteId;
 use crate::records::Records;
 use crate::slow::SlowLog;
 use crate::{LatencyHandle, LatencyService};
@@ -83,6 +84,7 @@ impl LatencyLayer {
         let settings = Settings {
             clock: Clock::system(),
             classify: Arc::new(ServerErrors),
+            route_by: None,
             slow_after: None,
             slow_log: SlowLog::default(),
             server_timing: false,
@@ -101,6 +103,28 @@ impl LatencyLayer {
     /// Judges responses by `classify`; [`ServerErrors`] is the default.
     pub fn classify(self, classify: impl Classify + 'static) -> Self {
         self.with(|settings| settings.classify = Arc::new(classify))
+    }
+
+    /// Takes the route of a request from `route`; where that gives none, as without
+    /// it: a [`Route`] in the extensions, or axum's `MatchedPath`.
+    ///
+    /// It has to give patterns, never paths: each route is a series and counts
+    /// towards the limit.
+    ///
+    /// ```
+    /// use tower_edge_core::Route;
+    /// use tower_edge_metrics::LatencyLayer;
+    ///
+    /// let latency = LatencyLayer::new().route_by(|head| {
+    ///     let is_user = head.target().path().starts_with("/users/");
+    ///     is_user.then_some(Route::from_static("/users/{id}"))
+    /// });
+    /// ```
+    pub fn route_by<F>(self, route: F) -> Self
+    where
+        F: Fn(&RequestHead<'_>) -> Option<Route> + Send + Sync + 'static,
+    {
+        self.with(|settings| settings.route_by = Some(Arc::new(route)))
     }
 
     /// Counts successes that took longer than `threshold`, to the end of the
@@ -122,7 +146,8 @@ impl LatencyLayer {
 
     /// As [`log_slower_than`](Self::log_slower_than), for requests that took more
     /// than so many times the p99 of their series: the same method, scheme, status
-    /// and route. It is taken every 5 seconds, of at least 100 requests.
+    /// and route. It is taken every 5 seconds, of the last 5 minutes, if at least 100
+    /// requests came in them.
     pub fn log_slower_than_p99(self, times: NonZeroU32) -> Self {
         self.with(|settings| settings.slow_log.times_p99 = Some(times))
     }
@@ -191,6 +216,7 @@ impl<S> Layer<S> for LatencyLayer {
 pub(crate) struct Settings {
     pub(crate) clock: Clock,
     pub(crate) classify: Arc<dyn Classify>,
+    pub(crate) route_by: Option<RouteBy>,
     pub(crate) slow_after: Option<Duration>,
     pub(crate) slow_log: SlowLog,
     pub(crate) server_timing: bool,
@@ -205,6 +231,15 @@ impl Settings {
         let Some((name, secret)) = &self.server_timing_for else { return self.server_timing };
         let given = request.headers_mut().remove(name);
         self.server_timing || given.is_some_and(|given| is_same(&given, secret))
+    }
+
+    /// The route of a request, as far as it is known when it comes.
+    pub(crate) fn route(&self, head: &RequestHead<'_>) -> RouteId {
+        let number = |pattern: &str| self.records.route(pattern);
+        match self.route_by.as_ref().and_then(|by| by(head)) {
+            Some(route) => number(route.as_str()),
+            None => Route::pattern(head).map_or(RouteId::NONE, number),
+        }
     }
 
     pub(crate) fn tell(&self, event: &Event<'_>) {
@@ -224,6 +259,8 @@ impl fmt::Debug for Settings {
             .finish_non_exhaustive()
     }
 }
+
+type RouteBy = Arc<dyn Fn(&RequestHead<'_>) -> Option<Route> + Send + Sync>;
 
 /// Compares without stopping at the first difference.
 fn is_same(given: &HeaderValue, secret: &HeaderValue) -> bool {

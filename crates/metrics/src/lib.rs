@@ -52,13 +52,16 @@
 //! anything else.
 
 mod body;
+mod bounds;
 mod call;
 mod detail;
 mod distribution;
+mod ending;
 mod events;
 mod future;
 mod handle;
 mod histogram;
+mod in_flight;
 mod intervals;
 mod labels;
 mod layer;
@@ -71,6 +74,7 @@ mod process;
 mod prometheus;
 mod records;
 mod scale;
+mod scrape;
 mod series;
 mod server_timing;
 mod service;
@@ -78,6 +82,8 @@ mod slow;
 mod stage;
 mod stripes;
 mod sync;
+mod table;
+mod tally;
 
 pub use body::LatencyBody;
 pub use distribution::Distribution;

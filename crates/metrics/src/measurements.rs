@@ -1,5 +1,3 @@
-use tower_edge_core::{Outcome, Reason};
-
 use crate::Distribution;
 use crate::detail::CacheUse;
 
@@ -7,8 +5,9 @@ use crate::detail::CacheUse;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Measurements {
-    /// From the call to the head of the response; requests without one are not
-    /// in it.
+    /// From the call to the first byte: to the moment at which the head of the
+    /// response could be sent, with what there was of its body by then. Requests
+    /// without a response are not in it.
     pub first_byte: Distribution,
     /// From the call to the end of the body, or to the moment at which the
     /// request failed or was abandoned: every request is in it.
@@ -85,19 +84,6 @@ pub struct Outcomes {
     pub ignored: u64,
 }
 
-impl Outcomes {
-    /// The place of an outcome among the counts.
-    pub(crate) fn kind(outcome: Outcome) -> usize {
-        match outcome {
-            Outcome::Success => 0,
-            Outcome::Failure => 1,
-            Outcome::Slow => 2,
-            Outcome::Abandoned { .. } => 3,
-            _ => 4,
-        }
-    }
-}
-
 /// Counts refusals by their [`Reason`]: each is one layer's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -112,19 +98,6 @@ pub struct Refusals {
     pub deadline_exceeded: u64,
     /// Others.
     pub other: u64,
-}
-
-impl Refusals {
-    /// The place of a reason among the counts.
-    pub(crate) fn kind(reason: Reason) -> usize {
-        match reason {
-            Reason::RateLimited => 0,
-            Reason::Overloaded => 1,
-            Reason::CircuitOpen => 2,
-            Reason::DeadlineExceeded => 3,
-            _ => 4,
-        }
-    }
 }
 
 /// Counts responses by what the nearest cache did; those of no cache are in none.

@@ -1,16 +1,19 @@
 //! What goes to the `metrics` facade: the one place where its names stand.
 
 use std::borrow::Cow;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::StatusCode;
 use metrics::{Counter, Gauge, Histogram, Label, Unit};
-use tower_edge_core::{Outcome, Reason, Route};
+use tower_edge_core::Reason;
 
-use crate::Refusals;
-use crate::labels::{Labels, Protocol};
-use crate::series::Ended;
+use crate::ending::Ending;
+use crate::labels::Protocol;
+use crate::prometheus::{GaugeSource, Offer};
+use crate::scrape::{Durations, RequestSizes, ResponseSizes};
+use crate::series::{Ended, Series};
+use crate::tally::Tally;
 
 /// A handle of the facade, registered when it is first needed and a recorder is
 /// there: what is registered before that would go nowhere for ever.
@@ -34,40 +37,33 @@ impl<T> Lazy<T> {
     }
 }
 
-/// The facade's handles of one series.
+/// The facade's handles for the requests of one series that ended alike.
 #[derive(Debug, Default)]
-pub(crate) struct Meter {
-    by_end: [Lazy<Handles>; End::COUNT],
-}
+pub(crate) struct Meter(Lazy<Handles>);
 
 impl Meter {
-    /// Records the end of a request of the series with these labels.
-    pub(crate) fn end(&self, labels: Option<&Labels>, ended: &Ended) {
-        let end = End::of(ended);
-        let lazy = &self.by_end[end.index()];
-        let Some(handles) = lazy.get(|| Handles::new(labels, end)) else { return };
-        handles.duration.record(ended.elapsed);
-        if let Some(bytes) = ended.request_bytes {
+    /// Records the end of a request, which `tally` has counted.
+    pub(crate) fn record(&self, series: &Series, ended: &Ended, tally: &Arc<Tally>) {
+        let Some(handles) = self.0.get(|| Handles::new(series, ended.ending, tally)) else {
+            return;
+        };
+        let sample = &ended.sample;
+        handles.duration.record(Duration::from_nanos(sample.nanos));
+        if let Some(bytes) = sample.request_bytes {
             handles.request_size.record(bytes as f64);
         }
-        if let Some(size) = &handles.response_size {
-            size.record(ended.response_bytes as f64);
+        if let Some(bytes) = sample.response_bytes {
+            handles.response_size.record(bytes as f64);
         }
     }
 }
 
-/// How many requests are in flight, by method and scheme, as gauges.
-#[derive(Debug, Default)]
-pub(crate) struct ActiveRequests([Lazy<Gauge>; Protocol::COUNT]);
-
-impl ActiveRequests {
-    pub(crate) fn gauge(&self, protocol: Protocol) -> Option<&Gauge> {
-        self.0[protocol.index()].get(|| {
-            let about = "Number of active HTTP server requests.";
-            metrics::describe_gauge!(ACTIVE_REQUESTS, Unit::Count, about);
-            metrics::gauge!(ACTIVE_REQUESTS, protocol_labels(protocol).to_vec())
-        })
-    }
+/// Registers the gauge of the requests in flight, which `source` knows as well.
+pub(crate) fn active_requests(protocol: Protocol, source: Arc<dyn GaugeSource>) -> Gauge {
+    let about = "Number of active HTTP server requests.";
+    metrics::describe_gauge!(ACTIVE_REQUESTS, Unit::Count, about);
+    let register = || metrics::gauge!(ACTIVE_REQUESTS, protocol_labels(protocol).to_vec());
+    Offer::Gauge(source).while_registering(ACTIVE_REQUESTS, register)
 }
 
 /// A stage's histogram at the facade.
@@ -114,70 +110,45 @@ pub(crate) fn reason(reason: Reason) -> &'static str {
 struct Handles {
     duration: Histogram,
     request_size: Histogram,
-    /// None where there is no response.
-    response_size: Option<Histogram>,
+    /// Goes nowhere if there are no responses.
+    response_size: Histogram,
 }
 
 impl Handles {
-    fn new(labels: Option<&Labels>, end: End) -> Self {
+    fn new(series: &Series, ending: Ending, tally: &Arc<Tally>) -> Self {
         describe();
-        let answered = labels.is_none_or(|labels| labels.status.is_some());
-        let duration = match labels {
-            Some(Labels { long_lived: true, .. }) => LONG_LIVED_DURATION,
-            _ => DURATION,
-        };
-        let labels = match labels {
-            Some(labels) => series_labels(labels, end),
-            None => vec![Label::from_static_parts("otel.metric.overflow", "true")],
+        let labels = series_labels(series, ending);
+        let duration = if series.is_long_lived() { LONG_LIVED_DURATION } else { DURATION };
+        let answered = series.labels().is_none_or(|labels| labels.status.is_some());
+        let response_size = || {
+            let register = || metrics::histogram!(RESPONSE_SIZE, labels.clone());
+            Offer::Histogram(Arc::new(ResponseSizes(tally.clone())))
+                .while_registering(RESPONSE_SIZE, register)
         };
         Self {
-            response_size: answered.then(|| metrics::histogram!(RESPONSE_SIZE, labels.clone())),
-            request_size: metrics::histogram!(REQUEST_SIZE, labels.clone()),
-            duration: metrics::histogram!(duration, labels),
+            duration: Offer::Histogram(Arc::new(Durations(tally.clone())))
+                .while_registering(duration, || metrics::histogram!(duration, labels.clone())),
+            request_size: Offer::Histogram(Arc::new(RequestSizes(tally.clone())))
+                .while_registering(REQUEST_SIZE, || {
+                    metrics::histogram!(REQUEST_SIZE, labels.clone())
+                }),
+            response_size: if answered { response_size() } else { Histogram::noop() },
         }
     }
 }
 
-/// What `error.type` tells apart.
-#[derive(Clone, Copy)]
-enum End {
-    Well,
-    Failed,
-    Abandoned,
-    Refused(Reason),
-}
-
-impl End {
-    const COUNT: usize = 3 + Refusals::KINDS;
-
-    fn of(ended: &Ended) -> Self {
-        match (ended.outcome, ended.detail.refused) {
-            (_, Some(reason)) => Self::Refused(reason),
-            (Outcome::Failure, _) => Self::Failed,
-            (Outcome::Abandoned { .. }, _) => Self::Abandoned,
-            _ => Self::Well,
-        }
-    }
-
-    fn index(self) -> usize {
-        match self {
-            Self::Well => 0,
-            Self::Failed => 1,
-            Self::Abandoned => 2,
-            Self::Refused(reason) => 3 + Refusals::kind(reason),
-        }
-    }
-}
-
-fn series_labels(labels: &Labels, end: End) -> Vec<Label> {
+fn series_labels(series: &Series, ending: Ending) -> Vec<Label> {
+    let Some(labels) = series.labels() else {
+        return vec![Label::from_static_parts("otel.metric.overflow", "true")];
+    };
     let mut all = protocol_labels(labels.protocol).to_vec();
     if let Some(status) = labels.status {
         all.push(Label::new("http.response.status_code", status.as_str().to_owned()));
     }
-    if let Some(route) = &labels.route {
-        all.push(Label::new("http.route", Route::as_str(route).to_owned()));
+    if let Some(route) = series.route() {
+        all.push(Label::new("http.route", route.clone()));
     }
-    if let Some(error) = error_type(labels.status, end) {
+    if let Some(error) = error_type(labels.status, ending) {
         all.push(Label::new("error.type", error));
     }
     all
@@ -186,13 +157,13 @@ fn series_labels(labels: &Labels, end: End) -> Vec<Label> {
 /// Why we refused; else the status where it is an error of the server; else what
 /// became of the request, with the convention's `_OTHER` for failures that have
 /// no name.
-fn error_type(status: Option<StatusCode>, end: End) -> Option<Cow<'static, str>> {
-    match (status, end) {
-        (_, End::Refused(why)) => Some(reason(why).into()),
+fn error_type(status: Option<StatusCode>, ending: Ending) -> Option<Cow<'static, str>> {
+    match (status, ending) {
+        (_, Ending::Refused(why)) => Some(reason(why).into()),
         (Some(status), _) if status.is_server_error() => Some(status.as_str().to_owned().into()),
-        (_, End::Well) => None,
-        (_, End::Failed) => Some("_OTHER".into()),
-        (_, End::Abandoned) => Some("abandoned".into()),
+        (_, Ending::Success | Ending::Slow | Ending::Ignored) => None,
+        (_, Ending::Failure) => Some("_OTHER".into()),
+        (_, Ending::Abandoned) => Some("abandoned".into()),
     }
 }
 

@@ -1,34 +1,31 @@
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::labels::{Labels, Protocol};
-use crate::meter::{ActiveRequests, StageMeter};
+use crate::in_flight::{ActiveRequests, InFlight};
+use crate::labels::{Labels, Protocol, RouteId};
+use crate::meter::StageMeter;
 use crate::named::Named;
 use crate::series::Series;
-use crate::stripes::Stripes;
+use crate::table::{Table, mix};
 use crate::{Distribution, Histogram};
 
 /// All series, and the requests in flight.
 ///
-/// The series stand in a table of fixed size with open addressing. A place is
-/// taken once and never left, so that finding a series takes no lock and no
-/// allocation. It is at most half full; what comes after that goes into one
-/// series for all.
+/// What comes after the limit of series goes into one series for all.
 #[derive(Debug)]
 pub(crate) struct Records {
-    places: Box<[OnceLock<Box<Series>>]>,
-    max_series: usize,
-    taken: AtomicUsize,
-    inserting: Mutex<()>,
+    /// Whoever makes up routes cannot know which of them share a place.
+    seed: u64,
+    routes: Table<Arc<str>>,
+    series: Table<Series>,
     overflow: Series,
     overflown: AtomicBool,
     /// When the first request came.
     start: OnceLock<Instant>,
-    /// A request may end on another thread than it began, whose number then goes
-    /// below zero: only the sum means something.
-    in_flight: Stripes<AtomicU64>,
+    in_flight: Arc<InFlight>,
     active_requests: ActiveRequests,
     stages: Named<(Histogram, StageMeter)>,
 }
@@ -39,65 +36,83 @@ pub(crate) struct SeriesId(usize);
 
 impl Records {
     pub(crate) fn new(max_series: usize) -> Self {
-        let places = (2 * max_series).next_power_of_two();
         Self {
-            places: (0..places).map(|_| OnceLock::new()).collect(),
-            max_series,
-            taken: AtomicUsize::new(0),
-            inserting: Mutex::new(()),
-            overflow: Series::new(None),
+            seed: RandomState::new().hash_one(0),
+            routes: Table::new(max_series),
+            series: Table::new(max_series),
+            overflow: Series::new(None, None),
             overflown: AtomicBool::new(false),
             start: OnceLock::new(),
-            in_flight: Stripes::new(),
+            in_flight: Arc::default(),
             active_requests: ActiveRequests::default(),
             stages: Named::default(),
         }
     }
 
+    /// The number of a route, so that its name is looked at once a request.
+    pub(crate) fn route(&self, pattern: &str) -> RouteId {
+        let (words, rest) = pattern.as_bytes().as_chunks();
+        let hash = words.iter().fold(self.seed, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+        let hash = rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)));
+        let found = self.routes.find(
+            (hash >> 32) as usize,
+            |known| **known == *pattern,
+            || Arc::from(pattern),
+        );
+        RouteId::of(found)
+    }
+
     /// The series with these labels, made if there is none yet.
     pub(crate) fn find(&self, labels: Labels) -> SeriesId {
-        let mask = self.places.len() - 1;
-        let mut place = hash(&labels) & mask;
-        loop {
-            match self.places[place].get() {
-                Some(series) if series.labels() == Some(&labels) => return SeriesId(place),
-                Some(_) => place = (place + 1) & mask,
-                // The last place may have been taken since, perhaps by these labels.
-                None if self.is_full() && self.places[place].get().is_none() => return OVERFLOW,
-                // Whether this thread was the first or not: look again.
-                None => self.insert(place, &labels),
-            }
+        if labels.route == RouteId::OVERFLOW {
+            return OVERFLOW;
         }
+        let found = self.series.find(
+            (mix(self.seed, labels.packed()) >> 32) as usize,
+            |series| series.labels() == Some(labels),
+            || {
+                Series::new(
+                    Some(labels),
+                    labels.route.place().and_then(|p| self.routes.get(p)).cloned(),
+                )
+            },
+        );
+        found.map_or(OVERFLOW, SeriesId)
     }
 
     pub(crate) fn series(&self, id: SeriesId) -> &Series {
-        let place = self.places.get(id.0).and_then(OnceLock::get);
-        place.map_or(&self.overflow, |series| series)
+        self.series.get(id.0).unwrap_or(&self.overflow)
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Series> {
-        let places = self.places.iter().filter_map(OnceLock::get).map(|series| &**series);
-        places.chain([&self.overflow])
+        self.series.iter().chain([&self.overflow])
     }
 
     /// Takes a request into flight; whether the facade counted it as well, which
     /// has to be told to [`end`](Self::end).
     pub(crate) fn begin(&self, protocol: Protocol) -> bool {
-        self.in_flight.write(|count, access| access.add(count, 1));
-        let gauge = self.active_requests.gauge(protocol);
+        self.in_flight.begin(protocol);
+        let gauge = self.active_requests.gauge(protocol, &self.in_flight);
         gauge.inspect(|gauge| gauge.increment(1)).is_some()
     }
 
     pub(crate) fn end(&self, protocol: Protocol, counted: bool) {
-        self.in_flight.write(|count, access| access.add(count, u64::MAX));
-        if counted && let Some(gauge) = self.active_requests.gauge(protocol) {
+        self.in_flight.end(protocol);
+        if counted && let Some(gauge) = self.active_requests.gauge(protocol, &self.in_flight) {
             gauge.decrement(1);
         }
     }
 
-    /// The time since the first request.
-    pub(crate) fn since_start(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(*self.start.get_or_init(|| now))
+    /// The nanoseconds since the first request.
+    pub(crate) fn nanos(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(*self.start.get_or_init(|| now));
+        since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos())
+    }
+
+    /// The time so many nanoseconds after the first request.
+    pub(crate) fn at(&self, nanos: u64) -> Instant {
+        let start = *self.start.get().expect("somebody was told the time since then");
+        start + Duration::from_nanos(nanos)
     }
 
     /// Whether this is the first request for which there was no room.
@@ -106,7 +121,7 @@ impl Records {
     }
 
     pub(crate) fn max_series(&self) -> usize {
-        self.max_series
+        self.series.max()
     }
 
     /// Measures a stage of a request.
@@ -128,123 +143,57 @@ impl Records {
     }
 
     pub(crate) fn in_flight(&self) -> u64 {
-        let add = |sum: u64, count: &AtomicU64| sum.wrapping_add(count.load(Relaxed));
-        let sum = self.in_flight.iter().fold(0, add);
-        // A reader can see the end of a request and not its beginning.
-        if sum > u64::MAX / 2 { 0 } else { sum }
+        self.in_flight.all()
     }
 
     /// The bytes they take by now.
     pub(crate) fn memory(&self) -> usize {
-        let places = size_of_val(&*self.places);
         let stages = self.stages.iter().map(|(_, (histogram, _))| histogram.memory());
-        let all = self.all().map(Series::memory).chain(stages);
-        all.sum::<usize>() + places + self.in_flight.memory(|_| 0)
-    }
-
-    fn is_full(&self) -> bool {
-        self.taken.load(Acquire) >= self.max_series
-    }
-
-    /// Makes a series here, unless somebody was faster or took the last place.
-    fn insert(&self, place: usize, labels: &Labels) {
-        let _turn = self.inserting.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = !self.is_full() && self.places[place].get().is_none();
-        if free {
-            self.places[place].get_or_init(|| Box::new(Series::new(Some(labels.clone()))));
-            self.taken.fetch_add(1, Release);
-        }
+        let routes = self.routes.iter().map(|route| size_of_val(route) + route.len());
+        let all = self.all().map(Series::memory).chain(stages).chain(routes);
+        let tables = self.series.memory() + self.routes.memory();
+        all.sum::<usize>() + tables + self.in_flight.memory()
     }
 }
 
 const OVERFLOW: SeriesId = SeriesId(usize::MAX);
 
-/// No part of the labels is a client's choice, so that a plain multiplicative
-/// hash does, a fifth of the cost of the standard library's.
-fn hash(labels: &Labels) -> usize {
-    let status = labels.status.map_or(0, |status| u64::from(status.as_u16()));
-    let protocol = 2 * labels.protocol.index() as u64 + u64::from(labels.long_lived);
-    let mut hash = mix(status, protocol);
-    if let Some(route) = &labels.route {
-        let (words, rest) = route.as_str().as_bytes().as_chunks();
-        hash = words.iter().fold(hash, |hash, word| mix(hash, u64::from_le_bytes(*word)));
-        hash = rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)));
-    }
-    // The high bits depend on all that was mixed in.
-    (hash >> 32) as usize
-}
-
-fn mix(hash: u64, word: u64) -> u64 {
-    (hash.rotate_left(5) ^ word).wrapping_mul(GOLDEN)
-}
-
-/// 2^64 over the golden ratio, made odd.
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Barrier};
-    use std::thread;
-
     use http::{Request, StatusCode};
-    use tower_edge_core::{RequestHead, Route};
+    use tower_edge_core::RequestHead;
 
     use super::*;
 
-    fn labels(route: usize) -> Labels {
+    fn labels(records: &Records, route: usize) -> Labels {
         let request = Request::new(());
         Labels {
             protocol: Protocol::of(&RequestHead::new(&request)),
             status: Some(StatusCode::OK),
-            route: Some(Route::from(Arc::from(route.to_string()))),
+            route: records.route(&route.to_string()),
             long_lived: false,
         }
-    }
-
-    #[test]
-    fn threads_that_come_at_once_find_the_same_series() {
-        for _ in 0..200 {
-            let (records, start) = (Records::new(10), Barrier::new(4));
-            thread::scope(|scope| {
-                for _ in 0..4 {
-                    scope.spawn(|| {
-                        start.wait();
-                        for route in 0..10 {
-                            let id = records.find(labels(route));
-                            assert_eq!(records.series(id).labels(), Some(&labels(route)));
-                        }
-                    });
-                }
-            });
-            assert_eq!(records.all().filter(|series| series.labels().is_some()).count(), 10);
-            assert_eq!(records.taken.load(Relaxed), 10);
-        }
-    }
-
-    #[test]
-    fn a_thread_that_comes_too_late_makes_nothing() {
-        let records = Records::new(1);
-        records.find(labels(0));
-        (0..records.places.len()).for_each(|place| records.insert(place, &labels(1)));
-        assert_eq!(records.places.iter().filter_map(OnceLock::get).count(), 1);
-        assert_eq!(records.taken.load(Relaxed), 1);
     }
 
     #[test]
     fn past_the_limit_all_go_into_one() {
         let records = Records::new(3);
         for route in 0..10 {
-            let id = records.find(labels(route));
-            assert_eq!(records.series(id).labels().is_some(), route < 3);
+            let id = records.find(labels(&records, route));
+            let name = (route < 3).then(|| Arc::from(route.to_string()));
+            assert_eq!(records.series(id).route(), name.as_ref());
         }
-        let again = records.find(labels(1));
-        assert_eq!(records.series(again).labels(), Some(&labels(1)));
+        // Another status of a known route, for which there is no room either.
+        let gone = Labels { status: Some(StatusCode::GONE), ..labels(&records, 1) };
+        assert!(records.series(records.find(gone)).labels().is_none());
+        let again = labels(&records, 1);
+        assert_eq!(records.series(records.find(again)).labels(), Some(again));
     }
 
     #[test]
-    fn a_table_without_room_has_one_series() {
+    fn no_room_is_one_series() {
         let records = Records::new(0);
-        let id = records.find(labels(1));
+        let id = records.find(Labels { route: RouteId::NONE, ..labels(&records, 1) });
         assert!(records.series(id).labels().is_none());
     }
 }

@@ -6,20 +6,20 @@
 
 /// The bucket of a duration, by integers alone; what is shorter than 1 us or
 /// longer than 1 h belongs to the first or last one.
-pub(crate) fn bucket(nanos: u64) -> usize {
-    let wide = u128::from(clamped(nanos) << SPARE_BITS) * PER_NANO;
+pub(crate) const fn bucket(nanos: u64) -> usize {
+    let nanos = match nanos {
+        ..SHORTEST_NANOS => SHORTEST_NANOS,
+        LONGEST_NANOS.. => LONGEST_NANOS,
+        _ => nanos,
+    };
+    let wide = ((nanos << SPARE_BITS) as u128) * PER_NANO;
     let seconds = (wide >> 64) as u64;
     let zeros = seconds.leading_zeros();
     let octave = (LONGEST_ZEROS + OCTAVES as u32 - 1 - zeros) as usize;
     let mantissa = seconds << zeros;
     let cell = (mantissa >> CELL_SHIFT) as usize % CELLS;
     let guess = GUESSES[cell] as usize;
-    octave * PER_OCTAVE + guess + usize::from(mantissa > BOUNDS[guess + 1])
-}
-
-/// A duration as it is recorded.
-pub(crate) fn clamped(nanos: u64) -> u64 {
-    nanos.clamp(SHORTEST_NANOS, LONGEST_NANOS)
+    octave * PER_OCTAVE + guess + (mantissa > BOUNDS[guess + 1]) as usize
 }
 
 /// The nanoseconds that stand for all in a bucket: no value in it is further
@@ -32,6 +32,7 @@ pub(crate) fn middle(bucket: usize) -> u64 {
 
 pub(crate) const OCTAVES: usize = 32;
 pub(crate) const PER_OCTAVE: usize = 32;
+pub(crate) const BUCKETS: usize = OCTAVES * PER_OCTAVE;
 
 const SHORTEST_NANOS: u64 = 1_000;
 const LONGEST_NANOS: u64 = 3_600_000_000_000;
@@ -94,8 +95,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    const BUCKETS: usize = OCTAVES * PER_OCTAVE;
 
     fn lower_bound(bucket: usize) -> f64 {
         (bucket as f64 / 32.0 - 20.0).exp2() * 1e9

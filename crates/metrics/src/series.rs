@@ -1,25 +1,24 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tower_edge_core::Outcome;
-
-use crate::detail::Detail;
-use crate::histogram::Buckets;
+use crate::ending::Ending;
 use crate::intervals::Intervals;
 use crate::labels::Labels;
 use crate::meter::Meter;
-use crate::stripes::{Clear, Stripes};
-use crate::{CacheUses, Interval, Measurements, Outcomes, Refusals};
+use crate::tally::{Sample, Tally};
+use crate::{Histogram, Interval, Measurements};
 
 /// Measures the requests that have the same labels.
 #[derive(Debug)]
 pub(crate) struct Series {
     /// None for the requests of all series for which there was no room.
     labels: Option<Labels>,
-    tallies: Stripes<Tally>,
-    meter: Meter,
+    route: Option<Arc<str>>,
+    parts: [OnceLock<Part>; Ending::COUNT],
+    /// Times to first bytes that came before the end.
+    first_bytes: Histogram,
     /// The slot of the intervals; later than theirs never.
     slot: AtomicU64,
     intervals: Mutex<Intervals>,
@@ -29,71 +28,60 @@ pub(crate) struct Series {
 /// What is known of a request that ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ended {
-    pub(crate) outcome: Outcome,
-    pub(crate) elapsed: Duration,
-    pub(crate) detail: Detail,
-    pub(crate) request_bytes: Option<u64>,
-    pub(crate) response_bytes: u64,
+    pub(crate) ending: Ending,
+    pub(crate) sample: Sample,
 }
 
 impl Series {
-    pub(crate) fn new(labels: Option<Labels>) -> Self {
+    pub(crate) fn new(labels: Option<Labels>, route: Option<Arc<str>>) -> Self {
         Self {
             labels,
-            tallies: Stripes::new(),
-            meter: Meter::default(),
+            route,
+            parts: Default::default(),
+            first_bytes: Histogram::new(),
             slot: AtomicU64::new(0),
             intervals: Mutex::default(),
             p99_nanos: AtomicU64::new(0),
         }
     }
 
-    pub(crate) fn labels(&self) -> Option<&Labels> {
-        self.labels.as_ref()
+    pub(crate) fn labels(&self) -> Option<Labels> {
+        self.labels
+    }
+
+    pub(crate) fn route(&self) -> Option<&Arc<str>> {
+        self.route.as_ref()
     }
 
     pub(crate) fn is_long_lived(&self) -> bool {
-        self.labels().is_some_and(|labels| labels.long_lived)
+        self.labels.is_some_and(|labels| labels.long_lived)
     }
 
-    pub(crate) fn head(&self, slot: u64, elapsed: Duration) {
+    /// Counts a first byte that came before the end of its request.
+    pub(crate) fn first_byte(&self, slot: u64, nanos: u64) {
         self.turn_to(slot);
-        self.tallies.write(|tally, access| tally.first_byte.record(elapsed, access));
+        self.first_bytes.record(Duration::from_nanos(nanos));
     }
 
     pub(crate) fn end(&self, slot: u64, ended: &Ended) {
         self.turn_to(slot);
-        self.tallies.write(|tally, access| {
-            tally.total.record(ended.elapsed, access);
-            access.add(&tally.outcomes[Outcomes::kind(ended.outcome)], 1);
-            if let Some(reason) = ended.detail.refused {
-                access.add(&tally.refusals[Refusals::kind(reason)], 1);
-            }
-            if let Some(found) = ended.detail.cache {
-                access.add(&tally.cache[CacheUses::kind(found)], 1);
-            }
-            access.add(&tally.request_bytes, ended.request_bytes.unwrap_or(0));
-            access.add(&tally.response_bytes, ended.response_bytes);
-        });
-        self.meter.end(self.labels(), ended);
+        let part = self.parts[ended.ending.index()].get_or_init(Part::default);
+        part.tally.record(&ended.sample);
+        part.meter.record(self, ended, &part.tally);
     }
 
     pub(crate) fn measurements(&self) -> Measurements {
-        let mut all = Measurements::default();
-        let mut counts = Counts::default();
-        for tally in self.tallies.iter() {
-            tally.first_byte.add_to(&mut all.first_byte);
-            tally.total.add_to(&mut all.total);
-            add(&mut counts.outcomes, &tally.outcomes);
-            add(&mut counts.refusals, &tally.refusals);
-            add(&mut counts.cache, &tally.cache);
-            all.request_bytes += tally.request_bytes.load(Relaxed);
-            all.response_bytes += tally.response_bytes.load(Relaxed);
+        let (mut all, mut counts) = (Measurements::default(), [0; Ending::COUNT]);
+        for (part, count) in self.parts.iter().zip(&mut counts) {
+            if let Some(part) = part.get() {
+                let measured = part.tally.measurements();
+                *count = measured.count();
+                all.merge(&measured);
+            }
         }
-        all.outcomes = Outcomes::from_counts(counts.outcomes);
-        all.refusals = Refusals::from_counts(counts.refusals);
-        all.cache = CacheUses::from_counts(counts.cache);
-        all.settled()
+        all.first_byte.merge(&self.first_bytes.snapshot());
+        (all.outcomes, all.refusals) = Ending::told_apart(counts);
+        all
     }
 
     /// What was measured within an interval that ends in this slot.
@@ -101,23 +89,26 @@ impl Series {
         self.intervals().last(interval, slot, &self.measurements())
     }
 
-    /// The p99 of the total, as it was in the last slot; none while too few
-    /// requests came to tell.
+    /// The p99 of the total over the last minutes, as it was when the current slot
+    /// began; none while too few requests came to tell.
     pub(crate) fn p99(&self) -> Option<Duration> {
         Some(self.p99_nanos.load(Relaxed)).filter(|nanos| *nanos > 0).map(Duration::from_nanos)
     }
 
     pub(crate) fn reset(&self) {
         let mut intervals = self.intervals();
-        self.tallies.reset();
+        self.parts.iter().filter_map(OnceLock::get).for_each(|part| part.tally.reset());
+        self.first_bytes.reset();
         intervals.reset();
         self.p99_nanos.store(0, Relaxed);
     }
 
     /// The bytes it takes by now.
     pub(crate) fn memory(&self) -> usize {
-        let tally = |tally: &Tally| tally.first_byte.memory() + tally.total.memory();
-        size_of::<Self>() + self.tallies.memory(tally) + self.intervals().memory()
+        let parts = self.parts.iter().filter_map(OnceLock::get);
+        let tallies: usize = parts.map(|part| part.tally.memory()).sum();
+        let first_bytes = self.first_bytes.memory() - size_of::<Histogram>();
+        size_of::<Self>() + tallies + first_bytes + self.intervals().memory()
     }
 
     fn turn_to(&self, slot: u64) {
@@ -135,11 +126,10 @@ impl Series {
             return;
         }
         let all = self.measurements();
-        if all.count() >= ENOUGH_FOR_P99 {
-            let p99 = all.total.quantile(0.99).map_or(0, |p99| p99.as_nanos() as u64);
-            self.p99_nanos.store(p99, Relaxed);
-        }
-        intervals.turn(slot, all);
+        intervals.turn(slot, all.clone());
+        let lately = intervals.last(Interval::FiveMinutes, slot, &all).total;
+        let p99 = lately.quantile(0.99).filter(|_| lately.count() >= ENOUGH_FOR_P99);
+        self.p99_nanos.store(p99.map_or(0, |p99| p99.as_nanos() as u64), Relaxed);
         self.slot.store(slot, Relaxed);
     }
 
@@ -148,39 +138,11 @@ impl Series {
     }
 }
 
-/// What one stripe of a series counts.
+/// The requests of a series that ended alike.
 #[derive(Debug, Default)]
-struct Tally {
-    first_byte: Buckets,
-    total: Buckets,
-    outcomes: [AtomicU64; Outcomes::KINDS],
-    refusals: [AtomicU64; Refusals::KINDS],
-    cache: [AtomicU64; CacheUses::KINDS],
-    request_bytes: AtomicU64,
-    response_bytes: AtomicU64,
-}
-
-impl Clear for Tally {
-    fn clear(&self) {
-        self.first_byte.clear();
-        self.total.clear();
-        self.outcomes.iter().for_each(AtomicU64::clear);
-        self.refusals.iter().for_each(AtomicU64::clear);
-        self.cache.iter().for_each(AtomicU64::clear);
-        self.request_bytes.clear();
-        self.response_bytes.clear();
-    }
-}
-
-#[derive(Default)]
-struct Counts {
-    outcomes: [u64; Outcomes::KINDS],
-    refusals: [u64; Refusals::KINDS],
-    cache: [u64; CacheUses::KINDS],
-}
-
-fn add(sums: &mut [u64], counts: &[AtomicU64]) {
-    sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count.load(Relaxed));
+struct Part {
+    tally: Arc<Tally>,
+    meter: Meter,
 }
 
 /// Fewer say nothing about one request in a hundred.

@@ -4,10 +4,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tower_edge_core::Trace;
+use tower_edge_core::{Outcome, Trace};
 
-use crate::labels::Labels;
-use crate::series::Ended;
+use crate::series::Series;
 use crate::server_timing;
 
 /// Which requests are told to `tracing` because they were slow.
@@ -35,15 +34,15 @@ impl SlowLog {
     pub(crate) fn tell(&self, slow: &Slow<'_>, since_start: Duration) {
         let Some(left_out) = self.bound.admit(since_start) else { return };
         let millis = |time: Duration| time.as_micros() as f64 / 1_000.0;
-        let labels = slow.labels;
+        let labels = slow.series.labels();
         tracing::warn!(
             target: "tower_edge::slow",
             method = labels.map(|labels| labels.protocol.method_name()),
-            route = labels.and_then(|labels| labels.route.as_ref()).map(|route| route.as_str()),
+            route = slow.series.route().map(|route| &**route),
             status = labels.and_then(|labels| labels.status).map(|status| status.as_u16()),
-            outcome = ?slow.ended.outcome,
+            outcome = ?slow.outcome,
             first_byte_ms = slow.first_byte.map(millis),
-            total_ms = millis(slow.ended.elapsed),
+            total_ms = millis(slow.elapsed),
             steps = slow.trace.map(server_timing::steps),
             left_out,
             "slow request"
@@ -53,8 +52,9 @@ impl SlowLog {
 
 /// What there is to tell about a slow request.
 pub(crate) struct Slow<'a> {
-    pub(crate) labels: Option<&'a Labels>,
-    pub(crate) ended: &'a Ended,
+    pub(crate) series: &'a Series,
+    pub(crate) outcome: Outcome,
+    pub(crate) elapsed: Duration,
     pub(crate) first_byte: Option<Duration>,
     pub(crate) trace: Option<&'a Trace>,
 }

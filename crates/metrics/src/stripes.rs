@@ -56,6 +56,11 @@ impl<T: Clear + Default> Stripes<T> {
         self.made().filter(current).map(|(_, stripe)| &stripe.value)
     }
 
+    /// All values, with what they hold from before the last reset.
+    pub(crate) fn iter_ever(&self) -> impl Iterator<Item = &T> {
+        self.made().map(|(_, stripe)| &stripe.value)
+    }
+
     /// Starts again; what is written meanwhile may be lost.
     pub(crate) fn reset(&self) {
         self.resets.fetch_add(1, Release);

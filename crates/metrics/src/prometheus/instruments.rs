@@ -3,6 +3,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use metrics::{CounterFn, GaugeFn, HistogramFn, Unit};
 
+use super::offer::Counted;
+use crate::bounds::{BYTES, NANOS, SECONDS};
 use crate::stripes::{Access, Clear, Stripes};
 
 #[derive(Debug)]
@@ -89,19 +91,18 @@ impl Histogram {
         Self { bounds, counts: Stripes::new() }
     }
 
-    /// For each bound how many values do not exceed it, at last infinity.
-    pub(super) fn cumulative(&self) -> Vec<(f64, u64)> {
-        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]).enumerate();
-        let mut below = 0;
-        let counted = bounds.map(|(i, bound)| {
-            below += self.counts.iter().map(|all| all.by_bound[i].load(Relaxed)).sum::<u64>();
-            (bound, below)
-        });
-        counted.collect()
+    pub(super) fn bounds(&self) -> &'static [f64] {
+        self.bounds
     }
 
-    pub(super) fn sum(&self) -> f64 {
-        self.counts.iter().map(|all| f64::from_bits(all.sum.load(Relaxed))).sum()
+    pub(super) fn read(&self) -> Counted {
+        let mut below = 0;
+        let cumulative = (0..=self.bounds.len()).map(|i| {
+            below += self.counts.iter().map(|all| all.by_bound[i].load(Relaxed)).sum::<u64>();
+            below
+        });
+        let sums = self.counts.iter().map(|all| f64::from_bits(all.sum.load(Relaxed)));
+        Counted { cumulative: cumulative.collect(), sum: sums.sum() }
     }
 }
 
@@ -142,30 +143,7 @@ fn add_float(access: Access, to: &AtomicU64, number: f64) {
     }
 }
 
-/// Those that OpenTelemetry recommends, from 5 ms to 10 s, and more below and
-/// above: services that answer in less than 5 ms would all be alike.
-const SECONDS: [f64; 21] = [
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75,
-    1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0,
-];
-
-/// From 256 B to 1 GiB, each four times the one before.
-const BYTES: [f64; 12] = [
-    256.0,
-    1_024.0,
-    4_096.0,
-    16_384.0,
-    65_536.0,
-    262_144.0,
-    1_048_576.0,
-    4_194_304.0,
-    16_777_216.0,
-    67_108_864.0,
-    268_435_456.0,
-    1_073_741_824.0,
-];
-
-const MOST_BOUNDS: usize = SECONDS.len();
+const MOST_BOUNDS: usize = NANOS.len();
 
 #[cfg(test)]
 mod tests {
@@ -190,7 +168,8 @@ mod tests {
             }
         });
         assert_eq!((counter.value(), gauge.value()), (40_000, 20_000.0));
-        assert_eq!((histogram.cumulative()[21].1, histogram.sum()), (20_000, 5_000.0));
+        let counted = histogram.read();
+        assert_eq!((counted.cumulative[21], counted.sum), (20_000, 5_000.0));
         gauge.set(7.0);
         gauge.increment(1.0);
         assert_eq!(gauge.value(), 8.0);
@@ -203,19 +182,15 @@ mod tests {
     fn a_bound_includes_its_value() {
         let histogram = Histogram::new(Some(Unit::Bytes));
         [0.0, 256.0, 257.0, 1e12].into_iter().for_each(|bytes| histogram.record(bytes));
-        let counts: Vec<_> = histogram.cumulative().into_iter().map(|(_, count)| count).collect();
+        let counts = histogram.read().cumulative;
         assert_eq!((counts[0], counts[1], counts[11], counts[12]), (2, 3, 3, 4));
     }
 
     #[test]
     fn traffic_below_five_milliseconds_is_told_apart() {
-        let recommended =
-            [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-        assert!(recommended.iter().all(|bound| SECONDS.contains(bound)));
-        assert!(SECONDS.is_sorted() && BYTES.is_sorted());
         let histogram = Histogram::new(None);
         (0..100).for_each(|_| histogram.record(0.0004));
-        let half = histogram.cumulative().into_iter().find(|(_, count)| *count >= 50);
-        assert_eq!(half, Some((0.0005, 100)));
+        let half = histogram.read().cumulative.into_iter().position(|count| count >= 50);
+        assert_eq!(half.map(|bound| histogram.bounds()[bound]), Some(0.0005));
     }
 }

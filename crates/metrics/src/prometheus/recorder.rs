@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use metrics::{Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
 use super::instruments::{Counter, Gauge, Histogram};
+use super::offer::{Counted, GaugeSource, HistogramSource, Offer};
 use super::text;
 use crate::record_process;
 
@@ -113,25 +114,37 @@ impl Recorder for PrometheusRecorder {
     }
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> metrics::Counter {
-        let make = |_| Instrument::Counter(Arc::default());
-        match self.families().find(key, make) {
-            Instrument::Counter(counter) => metrics::Counter::from_arc(counter),
+        match self.families().find(key, |_| Instrument::Counter(Arc::default())) {
+            Instrument::Counter(counter) => metrics::Counter::from_arc(counter.clone()),
             _ => metrics::Counter::noop(),
         }
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> metrics::Gauge {
-        let make = |_| Instrument::Gauge(Arc::default());
-        match self.families().find(key, make) {
-            Instrument::Gauge(gauge) => metrics::Gauge::from_arc(gauge),
+        let make = |_| Instrument::Gauge { own: Arc::default(), offered: Vec::new() };
+        match (self.families().find(key, make), Offer::held_out(key.name())) {
+            (Instrument::Gauge { offered, .. }, Some(Offer::Gauge(source))) => {
+                offered.push(source);
+                metrics::Gauge::noop()
+            }
+            (Instrument::Gauge { own, .. }, _) => metrics::Gauge::from_arc(own.clone()),
             _ => metrics::Gauge::noop(),
         }
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> metrics::Histogram {
-        let make = |unit| Instrument::Histogram(Arc::new(Histogram::new(unit)));
-        match self.families().find(key, make) {
-            Instrument::Histogram(histogram) => metrics::Histogram::from_arc(histogram),
+        let make = |unit| Instrument::Histogram {
+            own: Arc::new(Histogram::new(unit)),
+            offered: Vec::new(),
+        };
+        match (self.families().find(key, make), Offer::held_out(key.name())) {
+            (Instrument::Histogram { own, offered }, Some(Offer::Histogram(source)))
+                if source.bounds() == own.bounds() =>
+            {
+                offered.push(source);
+                metrics::Histogram::noop()
+            }
+            (Instrument::Histogram { own, .. }, _) => metrics::Histogram::from_arc(own.clone()),
             _ => metrics::Histogram::noop(),
         }
     }
@@ -147,17 +160,16 @@ struct Families {
 
 impl Families {
     /// What has this key, made if there is nothing; it may be of another kind.
-    fn find(&mut self, key: &Key, make: impl Fn(Option<Unit>) -> Instrument) -> Instrument {
+    fn find(&mut self, key: &Key, make: impl Fn(Option<Unit>) -> Instrument) -> &mut Instrument {
         let unit = self.about.get(key.name()).and_then(|(unit, _)| *unit);
         let family = self.instruments.entry(key.name().to_owned()).or_default();
         let made = make(unit);
         // A family is of one kind.
-        if let Some(first) = family.values().next()
-            && first.kind() != made.kind()
-        {
-            return first.clone();
-        }
-        family.entry(text::labels(key)).or_insert(made).clone()
+        let labels = match family.first_key_value() {
+            Some((labels, first)) if first.kind() != made.kind() => labels.clone(),
+            _ => text::labels(key),
+        };
+        family.entry(labels).or_insert(made)
     }
 
     fn render(&self) -> String {
@@ -176,38 +188,44 @@ impl Families {
     }
 }
 
-#[derive(Clone, Debug)]
+/// What is recorded by one name and labels: through handles, and by who offered to
+/// be looked at.
+#[derive(Debug)]
 enum Instrument {
     Counter(Arc<Counter>),
-    Gauge(Arc<Gauge>),
-    Histogram(Arc<Histogram>),
+    Gauge { own: Arc<Gauge>, offered: Vec<Arc<dyn GaugeSource>> },
+    Histogram { own: Arc<Histogram>, offered: Vec<Arc<dyn HistogramSource>> },
 }
 
 impl Instrument {
     fn kind(&self) -> &'static str {
         match self {
             Self::Counter(_) => "counter",
-            Self::Gauge(_) => "gauge",
-            Self::Histogram(_) => "histogram",
+            Self::Gauge { .. } => "gauge",
+            Self::Histogram { .. } => "histogram",
         }
     }
 
     fn render(&self, text: &mut String, name: &str, labels: &str) {
         match self {
             Self::Counter(counter) => text::sample(text, name, labels, counter.value() as f64),
-            Self::Gauge(gauge) => text::sample(text, name, labels, gauge.value()),
-            Self::Histogram(histogram) => {
-                let (buckets, comma) =
-                    (histogram.cumulative(), if labels.is_empty() { "" } else { "," });
-                for (bound, count) in &buckets {
-                    let labels = format!("{labels}{comma}le=\"{}\"", text::number(*bound));
-                    text::sample(text, &format!("{name}_bucket"), &labels, *count as f64);
-                }
-                let count = buckets.last().map_or(0, |(_, count)| *count);
-                text::sample(text, &format!("{name}_sum"), labels, histogram.sum());
-                text::sample(text, &format!("{name}_count"), labels, count as f64);
+            Self::Gauge { own, offered } => {
+                let offered = offered.iter().map(|source| source.value()).sum::<f64>();
+                text::sample(text, name, labels, own.value() + offered);
+            }
+            Self::Histogram { own, offered } => {
+                let mut all = own.read();
+                offered.iter().for_each(|source| all.add(&source.read()));
+                text::histogram(text, name, labels, own.bounds(), &all);
             }
         }
+    }
+}
+
+impl Counted {
+    fn add(&mut self, other: &Self) {
+        self.cumulative.iter_mut().zip(&other.cumulative).for_each(|(sum, count)| *sum += count);
+        self.sum += other.sum;
     }
 }
 

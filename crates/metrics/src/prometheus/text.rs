@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use metrics::{Key, Unit};
 
+use super::offer::Counted;
+
 /// A name that Prometheus takes, with the unit that OpenTelemetry's rules add.
 pub(super) fn name(name: &str, unit: Option<Unit>, is_counter: bool) -> String {
     let mut name = identifier(name, |c| c == ':');
@@ -54,7 +56,26 @@ pub(super) fn sample(text: &mut String, name: &str, labels: &str, value: f64) {
     };
 }
 
-pub(super) fn number(value: f64) -> String {
+pub(super) fn histogram(
+    text: &mut String,
+    name: &str,
+    labels: &str,
+    bounds: &[f64],
+    counted: &Counted,
+) {
+    let comma = if labels.is_empty() { "" } else { "," };
+    let bucket = format!("{name}_bucket");
+    let bounds = bounds.iter().copied().chain([f64::INFINITY]);
+    for (bound, count) in bounds.zip(&counted.cumulative) {
+        let labels = format!("{labels}{comma}le=\"{}\"", number(bound));
+        sample(text, &bucket, &labels, *count as f64);
+    }
+    let count = counted.cumulative.last().copied().unwrap_or(0);
+    sample(text, &format!("{name}_sum"), labels, counted.sum);
+    sample(text, &format!("{name}_count"), labels, count as f64);
+}
+
+fn number(value: f64) -> String {
     match value {
         f64::INFINITY => "+Inf".to_owned(),
         f64::NEG_INFINITY => "-Inf".to_owned(),
