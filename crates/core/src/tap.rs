@@ -154,9 +154,20 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
     values.all(|other| other == value).then(|| digits.parse().ok())?
 }
 
+/// Tells the end where the tap is: it may be large.
 fn tell<D, T: Tap<D>>(tap: &mut Option<T>, end: End<'_>) {
-    if let Some(mut tap) = tap.take() {
+    let told = Told(tap);
+    if let Some(tap) = told.0.as_mut() {
         tap.end(end);
+    }
+}
+
+/// Drops the tap, also when it panics: it is told once.
+struct Told<'a, T>(&'a mut Option<T>);
+
+impl<T> Drop for Told<'_, T> {
+    fn drop(&mut self) {
+        self.0.take();
     }
 }
 

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Buf;
 use http::{HeaderName, Method, Request, Response};
@@ -8,13 +8,13 @@ use tower_edge_core::{
     End, Event, Expected, Judge, Outcome, RequestHead, ResponseHead, Route, Tap, Trace,
 };
 
-use crate::detail::{Detail, is_long_lived};
+use crate::detail::Detail;
 use crate::ending::Ending;
 use crate::intervals::slot;
 use crate::labels::{Labels, Protocol, RouteId, registered};
 use crate::layer::Settings;
 use crate::records::SeriesId;
-use crate::series::Ended;
+use crate::series::{Ended, Series};
 use crate::server_timing;
 use crate::slow::Slow;
 use crate::tally::Sample;
@@ -45,22 +45,12 @@ impl Call {
         Self { waiting: Some(waiting) }
     }
 
-    /// Calls the service, inside the request's trace if it has one.
-    pub(crate) fn scope_call<R>(&mut self, f: impl FnOnce() -> R) -> R {
-        match &mut self.waiting {
-            Some(Waiting { trace: Some(trace), flight, .. }) => {
-                trace.scope_call(flight.settings.records.at(flight.began), f)
-            }
-            _ => f(),
-        }
-    }
-
-    /// Polls the service's future, inside the trace as well.
-    pub(crate) fn scope<R>(&mut self, f: impl FnOnce() -> R) -> R {
-        match &mut self.waiting {
-            Some(Waiting { trace: Some(trace), .. }) => trace.scope(f),
-            _ => f(),
-        }
+    /// The request's trace, if it has one, and when it was called: the service is
+    /// called and polled inside of it.
+    pub(crate) fn trace(&mut self) -> Option<(&mut Trace, Instant)> {
+        let Waiting { trace, flight, .. } = self.waiting.as_mut()?;
+        let trace = trace.as_mut()?;
+        Some((trace, flight.settings.records.at(flight.began)))
     }
 
     /// Takes note of the head, to go on in the body: a [`Tap`] of so many bytes.
@@ -128,16 +118,22 @@ impl Flight {
     }
 
     /// Counts the end of the request, at the time `now`.
-    fn end(&self, id: SeriesId, now: u64, ended: &Ended, told: Told<'_>) {
+    fn end<'a>(&self, id: SeriesId, now: u64, ended: &Ended, told: impl FnOnce() -> Told<'a>) {
         let series = self.settings.records.series(id);
+        if self.settings.slow_log.is_on() && !series.is_long_lived() {
+            self.log_if_slow(series, now, ended, &told());
+        }
+        series.end(slot(now), ended);
+    }
+
+    fn log_if_slow(&self, series: &Series, now: u64, ended: &Ended, told: &Told<'_>) {
         let log = &self.settings.slow_log;
         let elapsed = Duration::from_nanos(ended.sample.nanos);
-        if log.is_on() && !series.is_long_lived() && log.is_slow(elapsed, series.p99()) {
-            let Told { outcome, first_byte, trace } = told;
+        if log.is_slow(elapsed, series.p99()) {
+            let Told { outcome, first_byte, trace } = *told;
             let slow = Slow { series, outcome, elapsed, first_byte, trace };
             log.tell(&slow, Duration::from_nanos(now));
         }
-        series.end(slot(now), ended);
     }
 }
 
@@ -176,15 +172,16 @@ impl Waiting {
         if let Some(slow) = settings.slow_after {
             judge = judge.slow_after(slow);
         }
+        let detail = Detail::of(flight.protocol, &head);
         let labels = Labels {
             protocol: flight.protocol,
             status: Some(registered(head.status())),
             route: flight.route(route, trace.as_deref()),
-            long_lived: is_long_lived(flight.protocol, &head),
+            long_lived: detail.long_lived,
         };
         let mut reading = Reading {
             series: flight.find(labels),
-            detail: Detail::of(&head),
+            detail,
             judge: Some(judge),
             request_bytes,
             response_bytes: 0,
@@ -214,7 +211,7 @@ impl Waiting {
             response_bytes: None,
         };
         let ended = Ended { ending: Ending::of(outcome, None), sample };
-        self.flight.end(series, now, &ended, Told { outcome, first_byte: None, trace });
+        self.flight.end(series, now, &ended, || Told { outcome, first_byte: None, trace });
     }
 }
 
@@ -272,9 +269,11 @@ impl<D: Buf> Tap<D> for Reading {
             response_bytes: Some(self.response_bytes),
         };
         let ended = Ended { ending: Ending::of(outcome, self.detail.refused), sample };
-        let first_byte = Some(Duration::from_nanos(self.first_byte.unwrap_or(nanos)));
-        let trace = self.trace.as_deref();
-        self.flight.end(self.series, now, &ended, Told { outcome, first_byte, trace });
+        self.flight.end(self.series, now, &ended, || Told {
+            outcome,
+            first_byte: Some(Duration::from_nanos(self.first_byte.unwrap_or(nanos))),
+            trace: self.trace.as_deref(),
+        });
     }
 }
 

@@ -1,21 +1,37 @@
 use http::header::{CACHE_STATUS, CONTENT_TYPE};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use tower_edge_core::{Reason, Refusal, ResponseHead};
 
 use crate::labels::Protocol;
 
-/// What the head of a response says about who made it.
+/// What the head of a response says about who made it, and for how long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Detail {
     /// Why one of our layers refused.
     pub(crate) refused: Option<Reason>,
     pub(crate) cache: Option<CacheUse>,
+    /// Whether it lasts as long as somebody listens: an upgrade, a tunnel or a
+    /// stream of events.
+    pub(crate) long_lived: bool,
 }
 
 impl Detail {
-    pub(crate) fn of(response: &ResponseHead<'_>) -> Self {
+    pub(crate) fn of(protocol: Protocol, response: &ResponseHead<'_>) -> Self {
         let refusal = response.extensions().get::<Refusal>();
-        Self { refused: refusal.map(Refusal::reason), cache: CacheUse::of(response.headers()) }
+        let mut detail = Self { refused: refusal.map(Refusal::reason), ..Self::default() };
+        let status = response.status();
+        detail.long_lived = status == StatusCode::SWITCHING_PROTOCOLS
+            || (protocol.method() == Some(&Method::CONNECT) && status.is_success());
+        // Once through a few fields is less than to look for two of them.
+        for (name, value) in response.headers() {
+            match *name {
+                // Each cache adds its member behind those of the caches before it.
+                CACHE_STATUS => detail.cache = CacheUse::of(value),
+                CONTENT_TYPE => detail.long_lived |= is_stream_of_parts(value),
+                _ => {}
+            }
+        }
+        detail
     }
 }
 
@@ -31,10 +47,8 @@ pub(crate) enum CacheUse {
 }
 
 impl CacheUse {
-    fn of(headers: &HeaderMap) -> Option<Self> {
-        // Each cache adds its member behind those of the caches before it.
-        let value = headers.get_all(CACHE_STATUS).iter().next_back()?.to_str().ok()?;
-        let member = value.rsplit(',').next()?;
+    fn of(value: &HeaderValue) -> Option<Self> {
+        let member = value.to_str().ok()?.rsplit(',').next()?;
         let mut parameters = member.split(';').skip(1).map(str::trim);
         let (mut found, mut expired) = (None, false);
         for parameter in parameters.by_ref() {
@@ -53,16 +67,8 @@ impl CacheUse {
     }
 }
 
-/// Whether a response lasts as long as somebody listens: an upgrade, a tunnel or
-/// a stream of events.
-pub(crate) fn is_long_lived(protocol: Protocol, response: &ResponseHead<'_>) -> bool {
-    let status = response.status();
-    if status == StatusCode::SWITCHING_PROTOCOLS
-        || (protocol.method() == Some(&Method::CONNECT) && status.is_success())
-    {
-        return true;
-    }
-    let Some(media_type) = response.headers().get(CONTENT_TYPE) else { return false };
+/// Whether this media type is that of parts which come as long as somebody listens.
+fn is_stream_of_parts(media_type: &HeaderValue) -> bool {
     let essence = media_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
     let is = |name: &str| essence.trim_ascii().eq_ignore_ascii_case(name.as_bytes());
     is("text/event-stream") || is("multipart/x-mixed-replace")
@@ -74,6 +80,12 @@ mod tests {
     use tower_edge_core::RequestHead;
 
     use super::*;
+
+    fn detail(method: &str, response: http::response::Builder) -> Detail {
+        let request = Request::builder().method(method).body(()).unwrap();
+        let protocol = Protocol::of(&RequestHead::new(&request));
+        Detail::of(protocol, &ResponseHead::new(&response.body(()).unwrap()))
+    }
 
     #[test]
     fn the_nearest_cache_says_what_it_did() {
@@ -93,11 +105,11 @@ mod tests {
             (&[""], None),
             (&[], None),
         ] {
-            let mut headers = HeaderMap::new();
+            let mut response = Response::builder();
             for value in values {
-                headers.append(CACHE_STATUS, value.parse().unwrap());
+                response = response.header(CACHE_STATUS, *value);
             }
-            assert_eq!(CacheUse::of(&headers), found, "{values:?}");
+            assert_eq!(detail("GET", response).cache, found, "{values:?}");
         }
     }
 
@@ -113,13 +125,11 @@ mod tests {
             ("CONNECT", 403, "", false),
             ("GET", 200, "", false),
         ] {
-            let request = Request::builder().method(method).body(()).unwrap();
-            let mut response = Response::builder().status(status).body(()).unwrap();
+            let mut response = Response::builder().status(status);
             if !media_type.is_empty() {
-                response.headers_mut().insert(CONTENT_TYPE, media_type.parse().unwrap());
+                response = response.header(CONTENT_TYPE, media_type);
             }
-            let protocol = Protocol::of(&RequestHead::new(&request));
-            let seen = is_long_lived(protocol, &ResponseHead::new(&response));
+            let seen = detail(method, response).long_lived;
             assert_eq!(seen, expected, "{method} {status} {media_type}");
         }
     }

@@ -34,7 +34,11 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        Poll::Ready(match ready!(this.call.scope(|| this.inner.poll(cx))) {
+        let polled = match this.call.trace() {
+            None => this.inner.poll(cx),
+            Some((trace, _)) => trace.scope(|| this.inner.poll(cx)),
+        };
+        Poll::Ready(match ready!(polled) {
             Ok(mut response) => {
                 let (reading, expected) = this.call.answered(&mut response).expect(ENDED);
                 Ok(response.map(|body| LatencyBody::new(body, reading, expected)))

@@ -67,16 +67,11 @@ impl Records {
         if labels.route == RouteId::OVERFLOW {
             return OVERFLOW;
         }
-        let found = self.series.find(
-            (mix(self.seed, labels.packed()) >> 32) as usize,
-            |series| series.labels() == Some(labels),
-            || {
-                Series::new(
-                    Some(labels),
-                    labels.route.place().and_then(|p| self.routes.get(p)).cloned(),
-                )
-            },
-        );
+        let packed = labels.packed();
+        let hash = (mix(self.seed, packed) >> 32) as usize;
+        let route = || labels.route.place().and_then(|place| self.routes.get(place)).cloned();
+        let make = || Series::new(Some(labels), route());
+        let found = self.series.find(hash, |series| series.is(packed), make);
         found.map_or(OVERFLOW, SeriesId)
     }
 

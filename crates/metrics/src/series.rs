@@ -15,6 +15,8 @@ use crate::{Histogram, Interval, Measurements};
 pub(crate) struct Series {
     /// None for the requests of all series for which there was no room.
     labels: Option<Labels>,
+    /// The same in a word, to compare.
+    packed: Option<u64>,
     route: Option<Arc<str>>,
     parts: [OnceLock<Part>; Ending::COUNT],
     /// Times to first bytes that came before the end.
@@ -36,6 +38,7 @@ impl Series {
     pub(crate) fn new(labels: Option<Labels>, route: Option<Arc<str>>) -> Self {
         Self {
             labels,
+            packed: labels.map(Labels::packed),
             route,
             parts: Default::default(),
             first_bytes: Histogram::new(),
@@ -47,6 +50,10 @@ impl Series {
 
     pub(crate) fn labels(&self) -> Option<Labels> {
         self.labels
+    }
+
+    pub(crate) fn is(&self, packed: u64) -> bool {
+        self.packed == Some(packed)
     }
 
     pub(crate) fn route(&self) -> Option<&Arc<str>> {

@@ -38,7 +38,10 @@ where
 
     fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
         let mut call = Call::begin(self.settings.clone(), &mut request);
-        let inner = call.scope_call(|| self.inner.call(request));
+        let inner = match call.trace() {
+            None => self.inner.call(request),
+            Some((trace, now)) => trace.scope_call(now, || self.inner.call(request)),
+        };
         ResponseFuture::new(inner, call)
     }
 }

@@ -473,7 +473,10 @@ async fn a_stream_of_events_does_not_poison_the_totals() {
         drop(service.clone().oneshot(get(path)).await.unwrap());
     }
     let snapshot = handle.snapshot();
-    assert_eq!((snapshot.merged().count(), snapshot.merged().total.max()), (1, Some(Duration::ZERO)));
+    assert_eq!(
+        (snapshot.merged().count(), snapshot.merged().total.max()),
+        (1, Some(Duration::ZERO))
+    );
     let long_lived = snapshot.merged_where(SeriesSnapshot::is_long_lived);
     assert_eq!((long_lived.count(), long_lived.outcomes.abandoned), (2, 1));
     assert_eq!(long_lived.total.max(), Some(Duration::from_secs(3_000)));
