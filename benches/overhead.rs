@@ -1,7 +1,8 @@
 //! What the layers cost on the way of a request.
 //!
 //! - `latency`: the latency layer, with a recorder for Prometheus: each
-//!   implementation with the one that it ships with;
+//!   implementation with the one that it ships with, and axum-otel-metrics with
+//!   OpenTelemetry's SDK;
 //! - `stack_hit`: all layers, answered from the cache;
 //! - `stack_through`: all layers, a POST, which no cache answers;
 //! - `stack_clone`: a clone of all layers, not dropped.
@@ -14,10 +15,15 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum_otel_metrics::{HttpMetricsLayer, HttpMetricsLayerBuilder};
 use axum_prometheus::PrometheusMetricLayer;
 use axum_prometheus::metrics::with_local_recorder;
 use axum_prometheus::metrics_exporter_prometheus::PrometheusHandle;
 use http::{Request, Response, StatusCode};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
 use tower::{Layer, Service, ServiceBuilder};
 use tower_edge::Edge;
 use tower_edge::cache::CacheLayer;
@@ -37,6 +43,7 @@ fn main() -> ExitCode {
     let layer = |upstream| LatencyLayer::new().layer(upstream);
     bench.calls_within(&measured, "tower-edge", called, recorded(), layer);
     bench.calls(&measured, "axum-prometheus", called, |upstream| axum_prometheus().layer(upstream));
+    bench.calls(&measured, "axum-otel-metrics", called, |upstream| otel().layer(upstream));
 
     let hit = Scenario::new("stack_hit", get, upstream().field(("cache-control", "max-age=3600")));
     bench.calls(&hit, "bare", called, |upstream| upstream);
@@ -86,6 +93,37 @@ fn axum_prometheus() -> PrometheusMetricLayer<'static> {
         }
     });
     PrometheusMetricLayer::new()
+}
+
+/// With a provider that reads the instruments each minute, as one does that
+/// exports by OTLP, and sends nothing.
+fn otel() -> HttpMetricsLayer {
+    static PROVIDER: OnceLock<SdkMeterProvider> = OnceLock::new();
+    let provider = PROVIDER.get_or_init(|| {
+        let reader = PeriodicReader::builder(Nowhere).build();
+        SdkMeterProvider::builder().with_reader(reader).build()
+    });
+    HttpMetricsLayerBuilder::new().with_provider(provider.clone()).build()
+}
+
+struct Nowhere;
+
+impl PushMetricExporter for Nowhere {
+    async fn export(&self, _: &ResourceMetrics) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn temporality(&self) -> Temporality {
+        Temporality::Cumulative
+    }
 }
 
 const URI: &str = "http://bench.test/";
