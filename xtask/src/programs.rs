@@ -59,12 +59,13 @@ fn installation(packages: &[&str], root: bool) -> [Command; 2] {
     [apt_get(&["update", "--quiet"]), install]
 }
 
-const PROGRAMS: [Program; 5] = [
+const PROGRAMS: [Program; 6] = [
     Program { name: "nginx", package: "nginx", why: "as an origin and a front that are not ours" },
     Program { name: "curl", package: "curl", why: "as a client that is not ours" },
     Program { name: "h2load", package: "nghttp2-client", why: "to put load on a server" },
     Program { name: "python3", package: "python3", why: "as an origin of HTTP/1.0" },
     Program { name: "promtool", package: "prometheus", why: "to check what Prometheus scrapes" },
+    Program { name: "prometheus", package: "prometheus", why: "to scrape native histograms" },
 ];
 
 /// Keeps packages from asking questions and from starting their services: the
@@ -86,7 +87,11 @@ mod tests {
             missing(&PROGRAMS, exists).iter().map(|program| program.name).collect()
         };
         assert!(names(&|_| true).is_empty());
+<<<<<<< HEAD
         assert_eq!(names(&|name| name == "nginx"), ["curl", "h2load", "python3", "promtool"]);
+=======
+        assert_eq!(names(&|name| name == "nginx"), ["curl", "python3", "promtool", "prometheus"]);
+>>>>>>> 413fc42 (Let Prometheus scrape native histograms)
     }
 
     #[test]

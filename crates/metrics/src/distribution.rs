@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::scale;
+use crate::{ExponentialHistogram, scale};
 
 /// What a [`Histogram`](crate::Histogram) held when it was read.
 ///
@@ -73,6 +73,11 @@ impl Distribution {
         reached.map(|(bucket, _)| Duration::from_nanos(scale::middle(*bucket).clamp(min, max)))
     }
 
+    /// The same, as OpenTelemetry and Prometheus write exponential histograms.
+    pub fn exponential(&self) -> ExponentialHistogram {
+        ExponentialHistogram::of(self)
+    }
+
     /// Adds the values of another one, as if all had been recorded together.
     pub fn merge(&mut self, other: &Self) {
         for (bucket, count) in &other.counts {
@@ -93,6 +98,11 @@ impl Distribution {
         let counts: BTreeMap<_, _> = added.collect();
         let sum_nanos = self.sum_nanos.saturating_sub(earlier.sum_nanos);
         Self { count: counts.values().sum(), counts, sum_nanos, range: None }.settled()
+    }
+
+    /// The buckets that hold something, in order, with their counts.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.counts.iter().map(|(bucket, count)| (*bucket, *count))
     }
 
     /// How many values are in buckets before this one, and so many inside it, at

@@ -34,6 +34,12 @@ pub(crate) const OCTAVES: usize = 32;
 pub(crate) const PER_OCTAVE: usize = 32;
 pub(crate) const BUCKETS: usize = OCTAVES * PER_OCTAVE;
 
+/// The first bucket that is ever used: it has all that is shorter as well.
+pub(crate) const SHORTEST: usize = bucket(SHORTEST_NANOS);
+
+/// The bucket that begins at a second.
+pub(crate) const ABOVE_ONE_SECOND: usize = 20 * PER_OCTAVE;
+
 const SHORTEST_NANOS: u64 = 1_000;
 const LONGEST_NANOS: u64 = 3_600_000_000_000;
 

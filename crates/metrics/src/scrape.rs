@@ -16,7 +16,7 @@ impl HistogramSource for Durations {
     fn read(&self) -> Counted {
         let (all, below) = self.0.durations();
         let cumulative = below.into_iter().chain([all.count()]).collect();
-        Counted { cumulative, sum: all.sum().as_secs_f64() }
+        Counted { cumulative, sum: all.sum().as_secs_f64(), exponential: Some(all) }
     }
 }
 
@@ -53,5 +53,5 @@ fn counted(sizes: &SizeCounts) -> Counted {
         *below += count;
         Some(*below)
     });
-    Counted { cumulative: up_to.collect(), sum: sizes.sum as f64 }
+    Counted { cumulative: up_to.collect(), sum: sizes.sum as f64, exponential: None }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use metrics::{CounterFn, GaugeFn, HistogramFn, Unit};
 
 use super::offer::Counted;
+use crate::Distribution;
 use crate::bounds::{BYTES, NANOS, SECONDS};
 use crate::stripes::{Access, Clear, Stripes};
 
@@ -101,8 +102,11 @@ impl Histogram {
             below += self.counts.iter().map(|all| all.by_bound[i].load(Relaxed)).sum::<u64>();
             below
         });
+        let cumulative = cumulative.collect();
         let sums = self.counts.iter().map(|all| f64::from_bits(all.sum.load(Relaxed)));
-        Counted { cumulative: cumulative.collect(), sum: sums.sum() }
+        // Nothing can be added to anything.
+        let exponential = (below == 0).then(Distribution::default);
+        Counted { cumulative, sum: sums.sum(), exponential }
     }
 }
 

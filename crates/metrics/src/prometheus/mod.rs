@@ -1,7 +1,10 @@
 //! A recorder of the facade for Prometheus to scrape.
 
+mod families;
 mod instruments;
+mod labels;
 mod offer;
+mod protobuf;
 mod recorder;
 mod text;
 

@@ -2,6 +2,8 @@ use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::Distribution;
+
 /// What is measured elsewhere already and is to be had for a look.
 ///
 /// The facade has no way to ask which recorder is behind it, or to hand it more
@@ -33,6 +35,25 @@ pub(crate) struct Counted {
     /// How many do not exceed each bound, at last how many there are.
     pub(crate) cumulative: Vec<u64>,
     pub(crate) sum: f64,
+    /// The same values by the buckets of our own histograms, where all are counted
+    /// so.
+    pub(crate) exponential: Option<Distribution>,
+}
+
+impl Counted {
+    pub(crate) fn count(&self) -> u64 {
+        self.cumulative.last().copied().unwrap_or(0)
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.cumulative.iter_mut().zip(&other.cumulative).for_each(|(sum, count)| *sum += count);
+        self.sum += other.sum;
+        self.exponential =
+            self.exponential.take().zip(other.exponential.as_ref()).map(|(mut all, other)| {
+                all.merge(other);
+                all
+            });
+    }
 }
 
 impl Offer {

@@ -1,13 +1,13 @@
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use http::HeaderValue;
 use metrics::{Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
-use super::instruments::{Counter, Gauge, Histogram};
-use super::offer::{Counted, GaugeSource, HistogramSource, Offer};
-use super::text;
+use super::families::{Families, Instrument};
+use super::instruments::Histogram;
+use super::offer::Offer;
 use crate::record_process;
 
 /// Keeps what the `metrics` facade records, for Prometheus to scrape.
@@ -63,7 +63,7 @@ impl PrometheusRecorder {
     }
 
     fn describe(&self, name: &KeyName, unit: Option<Unit>, help: SharedString) {
-        self.families().about.insert(name.as_str().to_owned(), (unit, help));
+        self.families().describe(name.as_str(), unit, help);
     }
 }
 
@@ -84,7 +84,22 @@ impl PrometheusHandle {
     /// Requests go on meanwhile, but for those that are the first of a series.
     pub fn render(&self) -> String {
         metrics::with_local_recorder(&self.recorder, record_process);
-        self.recorder.families().render()
+        self.recorder.families().text()
+    }
+
+    /// The same in whichever form the scraper prefers, by its `Accept` field, with
+    /// the media type of that form.
+    ///
+    /// Prometheus asks for protobuf messages where its native histograms are on.
+    /// Only these messages have them, in addition to the buckets by bounds: there
+    /// durations are as exact as here. Whoever does not ask gets
+    /// [`render`](Self::render)'s text.
+    pub fn render_for(&self, accept: Option<&HeaderValue>) -> (&'static str, Vec<u8>) {
+        if !accept.is_some_and(prefers_protobuf) {
+            return (Self::CONTENT_TYPE, self.render().into());
+        }
+        metrics::with_local_recorder(&self.recorder, record_process);
+        (PROTOBUF, self.recorder.families().protobuf())
     }
 }
 
@@ -150,88 +165,54 @@ impl Recorder for PrometheusRecorder {
     }
 }
 
-#[derive(Debug, Default)]
-struct Families {
-    /// Unit and help by the name that the facade knows.
-    about: BTreeMap<String, (Option<Unit>, SharedString)>,
-    /// By the name that the facade knows, then by labels.
-    instruments: BTreeMap<String, BTreeMap<String, Instrument>>,
-}
-
-impl Families {
-    /// What has this key, made if there is nothing; it may be of another kind.
-    fn find(&mut self, key: &Key, make: impl Fn(Option<Unit>) -> Instrument) -> &mut Instrument {
-        let unit = self.about.get(key.name()).and_then(|(unit, _)| *unit);
-        let family = self.instruments.entry(key.name().to_owned()).or_default();
-        let made = make(unit);
-        // A family is of one kind.
-        let labels = match family.first_key_value() {
-            Some((labels, first)) if first.kind() != made.kind() => labels.clone(),
-            _ => text::labels(key),
-        };
-        family.entry(labels).or_insert(made)
-    }
-
-    fn render(&self) -> String {
-        let mut text = String::new();
-        for (name, family) in &self.instruments {
-            let about = self.about.get(name);
-            let Some(kind) = family.values().next().map(Instrument::kind) else { continue };
-            let unit = about.and_then(|(unit, _)| *unit);
-            let name = text::name(name, unit, kind == "counter");
-            text::head(&mut text, &name, kind, about.map(|(_, help)| &**help));
-            for (labels, instrument) in family {
-                instrument.render(&mut text, &name, labels);
+/// Whether the delimited messages have a greater weight in this `Accept` field than
+/// text has.
+fn prefers_protobuf(accept: &HeaderValue) -> bool {
+    let (mut messages, mut text) = (0.0, 0.0_f64);
+    for member in accept.to_str().unwrap_or_default().split(',') {
+        let mut parts = member.split(';').map(str::trim);
+        let media_type = parts.next().unwrap_or_default();
+        let (mut weight, mut delimited) = (1.0, false);
+        for part in parts {
+            match part.split_once('=') {
+                Some(("q", q)) => weight = q.parse().unwrap_or(0.0),
+                Some(("encoding", encoding)) => delimited = encoding == "delimited",
+                _ => {}
             }
         }
-        text
-    }
-}
-
-/// What is recorded by one name and labels: through handles, and by who offered to
-/// be looked at.
-#[derive(Debug)]
-enum Instrument {
-    Counter(Arc<Counter>),
-    Gauge { own: Arc<Gauge>, offered: Vec<Arc<dyn GaugeSource>> },
-    Histogram { own: Arc<Histogram>, offered: Vec<Arc<dyn HistogramSource>> },
-}
-
-impl Instrument {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Counter(_) => "counter",
-            Self::Gauge { .. } => "gauge",
-            Self::Histogram { .. } => "histogram",
+        match media_type {
+            "application/vnd.google.protobuf" if delimited => messages = weight,
+            "text/plain" | "text/*" | "*/*" => text = text.max(weight),
+            _ => {}
         }
     }
-
-    fn render(&self, text: &mut String, name: &str, labels: &str) {
-        match self {
-            Self::Counter(counter) => text::sample(text, name, labels, counter.value() as f64),
-            Self::Gauge { own, offered } => {
-                let offered = offered.iter().map(|source| source.value()).sum::<f64>();
-                text::sample(text, name, labels, own.value() + offered);
-            }
-            Self::Histogram { own, offered } => {
-                let mut all = own.read();
-                offered.iter().for_each(|source| all.add(&source.read()));
-                text::histogram(text, name, labels, own.bounds(), &all);
-            }
-        }
-    }
+    messages > text
 }
 
-impl Counted {
-    fn add(&mut self, other: &Self) {
-        self.cumulative.iter_mut().zip(&other.cumulative).for_each(|(sum, count)| *sum += count);
-        self.sum += other.sum;
-    }
-}
+const PROTOBUF: &str = "application/vnd.google.protobuf; \
+     proto=io.prometheus.client.MetricFamily; encoding=delimited";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_are_for_those_who_prefer_them_to_text() {
+        let messages = "application/vnd.google.protobuf;\
+            proto=io.prometheus.client.MetricFamily;encoding=delimited";
+        for (accept, expected) in [
+            (format!("{messages},text/plain;version=0.0.4;q=0.3,*/*;q=0.1"), true),
+            (format!("{messages};q=0.5, text/plain;q=0.4"), true),
+            (format!("text/plain;version=0.0.4;q=0.7, {messages};q=0.6"), false),
+            (messages.replace("delimited", "text"), false),
+            ("application/openmetrics-text;version=1.0.0,*/*;q=0.1".to_owned(), false),
+            ("*/*".to_owned(), false),
+            (String::new(), false),
+        ] {
+            let field = accept.parse().unwrap();
+            assert_eq!(prefers_protobuf(&field), expected, "{accept}");
+        }
+    }
 
     #[test]
     fn what_was_recorded_is_rendered() {

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use metrics::{Key, Unit};
+use metrics::Unit;
 
+use super::labels::identifier;
 use super::offer::Counted;
 
 /// A name that Prometheus takes, with the unit that OpenTelemetry's rules add.
@@ -20,24 +21,6 @@ pub(super) fn name(name: &str, unit: Option<Unit>, is_counter: bool) -> String {
         }
     }
     name
-}
-
-/// The labels of a key as they stand between braces.
-pub(super) fn labels(key: &Key) -> String {
-    let mut labels: Vec<_> =
-        key.labels().map(|label| (identifier(label.key(), |_| false), label.value())).collect();
-    labels.sort_unstable();
-    labels.dedup_by(|one, other| one.0 == other.0);
-    let mut text = String::new();
-    for (name, value) in labels {
-        if !text.is_empty() {
-            text.push(',');
-        }
-        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        // Writing to a `String` cannot fail.
-        let _ = write!(text, "{name}=\"{value}\"");
-    }
-    text
 }
 
 pub(super) fn head(text: &mut String, name: &str, kind: &str, help: Option<&str>) {
@@ -70,9 +53,8 @@ pub(super) fn histogram(
         let labels = format!("{labels}{comma}le=\"{}\"", number(bound));
         sample(text, &bucket, &labels, *count as f64);
     }
-    let count = counted.cumulative.last().copied().unwrap_or(0);
     sample(text, &format!("{name}_sum"), labels, counted.sum);
-    sample(text, &format!("{name}_count"), labels, count as f64);
+    sample(text, &format!("{name}_count"), labels, counted.count() as f64);
 }
 
 fn number(value: f64) -> String {
@@ -83,19 +65,8 @@ fn number(value: f64) -> String {
     }
 }
 
-fn identifier(name: &str, is_allowed: impl Fn(char) -> bool) -> String {
-    let valid = |c: char| c.is_ascii_alphanumeric() || c == '_' || is_allowed(c);
-    let mut text: String = name.chars().map(|c| if valid(c) { c } else { '_' }).collect();
-    if text.starts_with(|c: char| c.is_ascii_digit()) || text.is_empty() {
-        text.insert(0, '_');
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
-    use metrics::Label;
-
     use super::*;
 
     #[test]
@@ -111,17 +82,6 @@ mod tests {
         ] {
             assert_eq!(name(given, unit, is_counter), expected);
         }
-    }
-
-    #[test]
-    fn labels_are_escaped_and_each_stands_once() {
-        let with = |labels: &[(&'static str, &'static str)]| {
-            let labels: Vec<_> = labels.iter().map(|(k, v)| Label::new(*k, *v)).collect();
-            super::labels(&Key::from_parts("a", labels))
-        };
-        assert_eq!(with(&[]), "");
-        assert_eq!(with(&[("b.c", "1"), ("a", "x\"y\\z\n")]), r#"a="x\"y\\z\n",b_c="1""#);
-        assert_eq!(with(&[("a.b", "1"), ("a_b", "2")]), r#"a_b="1""#);
     }
 
     #[test]
