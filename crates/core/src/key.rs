@@ -133,7 +133,7 @@ pub struct RouteKey;
 
 impl ExtractKey for RouteKey {
     fn key(&self, head: &RequestHead<'_>) -> Option<Key> {
-        Route::of(head).map(|route| Key::new(route.as_str()))
+        Route::pattern(head).map(Key::new)
     }
 }
 

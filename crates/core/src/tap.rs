@@ -174,8 +174,10 @@ impl<T> Drop for Told<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use bytes::Bytes;
+    use futures_util::FutureExt;
     use http::Response;
     use http_body_util::{BodyExt, Full, StreamBody};
     use tokio::sync::mpsc;
@@ -259,6 +261,38 @@ mod tests {
         let (sender, mut seen) = mpsc::unbounded_channel();
         drop(TapBody::new(Full::<Bytes>::default(), Note(sender), UNKNOWN));
         assert_eq!(seen.recv().await, Some(Seen::Complete { trailers: false }));
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_is_known_to_be_the_last_ends_the_body() {
+        let (sender, mut seen) = mpsc::unbounded_channel();
+        let mut body = TapBody::new(Full::new(Bytes::from("ab")), Note(sender), UNKNOWN);
+        assert!(Pin::new(&mut body).tap().is_some());
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
+        assert_eq!(seen.recv().await, Some(Seen::Data(2)));
+        assert_eq!(seen.recv().await, Some(Seen::Complete { trailers: false }));
+        assert!(Pin::new(&mut body).tap().is_none() && body.is_end_stream());
+        assert!(body.frame().await.is_none());
+        drop(body);
+        assert_eq!(seen.recv().await, None);
+    }
+
+    #[test]
+    fn a_tap_that_panics_is_not_told_again() {
+        struct Broken(mpsc::UnboundedSender<()>);
+        impl Tap<Bytes> for Broken {
+            fn data(&mut self, _: &Bytes) {}
+            fn end(&mut self, _: End<'_>) {
+                let _ = self.0.send(());
+                panic!("on purpose");
+            }
+        }
+        let (sender, mut told) = mpsc::unbounded_channel();
+        let mut body = TapBody::new(Full::new(Bytes::from("ab")), Broken(sender), UNKNOWN);
+        let polled = catch_unwind(AssertUnwindSafe(|| drop(body.frame().now_or_never())));
+        assert!(polled.is_err());
+        drop(body);
+        assert_eq!((told.try_recv().is_ok(), told.try_recv().is_err()), (true, true));
     }
 
     #[test]

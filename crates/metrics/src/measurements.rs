@@ -68,33 +68,33 @@ impl Measurements {
     }
 }
 
-/// Counts requests by their [`Outcome`].
+/// Counts requests by their [`Outcome`](tower_edge_core::Outcome).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outcomes {
-    /// [`Outcome::Success`].
+    /// `Outcome::Success`.
     pub success: u64,
-    /// [`Outcome::Failure`], errors of the service among them.
+    /// `Outcome::Failure`, errors of the service among them.
     pub failure: u64,
-    /// [`Outcome::Slow`].
+    /// `Outcome::Slow`.
     pub slow: u64,
-    /// [`Outcome::Abandoned`].
+    /// `Outcome::Abandoned`.
     pub abandoned: u64,
-    /// [`Outcome::Ignored`]: refused by one of our layers.
+    /// `Outcome::Ignored`: refused by one of our layers.
     pub ignored: u64,
 }
 
-/// Counts refusals by their [`Reason`]: each is one layer's.
+/// Counts refusals by their [`Reason`](tower_edge_core::Reason): each is one layer's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusals {
-    /// [`Reason::RateLimited`].
+    /// `Reason::RateLimited`.
     pub rate_limited: u64,
-    /// [`Reason::Overloaded`].
+    /// `Reason::Overloaded`.
     pub overloaded: u64,
-    /// [`Reason::CircuitOpen`].
+    /// `Reason::CircuitOpen`.
     pub circuit_open: u64,
-    /// [`Reason::DeadlineExceeded`].
+    /// `Reason::DeadlineExceeded`.
     pub deadline_exceeded: u64,
     /// Others.
     pub other: u64,

@@ -147,10 +147,11 @@ impl Counts {
         match &*self.before() {
             None => self.ever(),
             Some(before) => {
-                let (at_once, all) = self.ranges();
-                let mut since = self.ever().since(before);
-                since.first_byte.know_range(at_once);
-                since.total.know_range(all);
+                let ever = self.ever();
+                let mut since = ever.since(before);
+                // The least and the greatest were forgotten then.
+                since.first_byte.know_range(ever.first_byte.range());
+                since.total.know_range(ever.total.range());
                 since
             }
         }
@@ -167,16 +168,6 @@ impl Counts {
         ever.request_bytes = self.request_sizes.sum.load(Relaxed);
         ever.response_bytes = self.response_sizes.sum.load(Relaxed);
         ever.settled()
-    }
-
-    /// Least and greatest, of the times of first bytes and of all, since the last
-    /// reset.
-    fn ranges(&self) -> (Option<(u64, u64)>, Option<(u64, u64)>) {
-        let (mut at_once, mut all) = (Distribution::default(), Distribution::default());
-        self.at_once.add_to(&mut at_once);
-        self.at_once.add_to(&mut all);
-        self.later().for_each(|later| later.add_to(&mut all));
-        (at_once.range(), all.range())
     }
 
     fn later(&self) -> impl Iterator<Item = &Buckets> {
@@ -219,4 +210,69 @@ impl Sizes {
 
 fn add(sums: &mut [u64], counts: &[AtomicU64]) {
     sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count.load(Relaxed));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sample(nanos: u64, at_once: bool) -> Sample {
+        let (request_bytes, response_bytes) = (Some(nanos), (!at_once).then_some(nanos));
+        Sample { nanos, at_once, cache: None, request_bytes, response_bytes }
+    }
+
+    /// Values of all sizes, those next to a bound among them.
+    fn nanos() -> impl Strategy<Value = u64> {
+        let beside = (0..bounds::NANOS.len(), 0..3_u64).prop_map(|(i, d)| bounds::NANOS[i] + d - 1);
+        prop_oneof![beside, 0..100_000_000_u64, 0..100_000_000_000_u64]
+    }
+
+    proptest! {
+        #[test]
+        fn a_scrape_is_what_counting_by_its_bounds_would_give(
+            values in prop::collection::vec((nanos(), any::<bool>()), 0..200)
+        ) {
+            let tally = Tally::default();
+            for (i, (nanos, at_once)) in values.iter().enumerate() {
+                tally.record(&sample(*nanos, *at_once));
+                // Prometheus would take a count that goes down for a restart.
+                if i == 50 {
+                    tally.reset();
+                }
+            }
+            let (all, below) = tally.durations();
+            let not_above = |bound: u64| values.iter().filter(|(nanos, _)| *nanos <= bound).count();
+            prop_assert_eq!(below, bounds::NANOS.map(|bound| not_above(bound) as u64));
+            prop_assert_eq!(all.count(), values.len() as u64);
+            let sum: u64 = values.iter().map(|(nanos, _)| nanos).sum();
+            prop_assert_eq!(all.sum().as_nanos(), u128::from(sum));
+            let (requests, responses) = (tally.request_sizes(), tally.response_sizes());
+            prop_assert_eq!(requests.sum, sum);
+            prop_assert_eq!(requests.by_bound.iter().sum::<u64>(), values.len() as u64);
+            let answered = values.iter().filter(|(_, at_once)| !at_once).count() as u64;
+            prop_assert_eq!(responses.by_bound.iter().sum::<u64>(), answered);
+        }
+    }
+
+    #[test]
+    fn after_a_reset_only_what_came_since_is_measured() {
+        let tally = Tally::default();
+        for nanos in [7_000_000, 9_000_000] {
+            tally.record(&sample(nanos, true));
+            tally.record(&sample(nanos, false));
+            tally.reset();
+        }
+        assert_eq!(tally.measurements(), Measurements::default());
+        tally.record(&sample(5_000_000, false));
+        tally.record(&sample(8_000_000, true));
+        let since = tally.measurements();
+        assert_eq!((since.total.count(), since.first_byte.count()), (2, 1));
+        assert_eq!(since.total.range(), Some((5_000_000, 8_000_000)));
+        assert_eq!(since.first_byte.range(), Some((8_000_000, 8_000_000)));
+        assert_eq!(since.total.sum().as_nanos(), 13_000_000);
+        assert_eq!((since.request_bytes, since.response_bytes), (13_000_000, 5_000_000));
+        assert_eq!(tally.durations().0.count(), 6);
+    }
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use http::{Request, Response};
 use metrics::{Counter, Gauge, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use metrics_util::layers::FanoutBuilder;
 use tokio::time::advance;
 use tower::{Layer, ServiceExt};
 use tower_edge_core::{Clock, Event, Observe, Reason, Refusal, Route};
@@ -80,6 +81,76 @@ async fn a_scrape_does_not_grow_with_requests_or_random_paths() {
     let count = "http_server_request_duration_seconds_count{http_request_method=\"GET\",\
                  http_response_status_code=\"200\",url_scheme=\"http\"} 10000\n";
     assert!(scrape.contains(count), "{scrape}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_in_flight_are_scraped_and_a_reset_takes_nothing_away() {
+    let recorder = PrometheusRecorder::new();
+    let _installed = metrics::set_default_local_recorder(&recorder);
+    let layer = LatencyLayer::new();
+    let handle = layer.handle();
+    let service = layer.layer(upstream());
+    let mut held = Box::pin(service.clone().oneshot(get("/never")));
+    assert!(held.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    finish(service.clone().oneshot(get("/ok"))).await;
+    let labels = "http_request_method=\"GET\"";
+    let scraped = |line: &str| {
+        let scrape = recorder.handle().render();
+        assert!(scrape.lines().any(|given| given == line), "{line} is not in\n{scrape}");
+    };
+    let active = |n| format!("http_server_active_requests{{{labels},url_scheme=\"http\"}} {n}");
+    let ok = format!("{labels},http_response_status_code=\"200\",url_scheme=\"http\"");
+    let count = |n| format!("http_server_request_duration_seconds_count{{{ok}}} {n}");
+    scraped(&active(1));
+    scraped(&count(1));
+    handle.reset();
+    drop(held);
+    scraped(&active(0));
+    scraped(&count(1));
+    finish(service.oneshot(get("/ok"))).await;
+    scraped(&count(2));
+    assert_eq!(handle.snapshot().merged().outcomes.success, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recorder_beside_ours_is_told_each_value() {
+    let (ours, other) = (PrometheusRecorder::new(), DebuggingRecorder::new());
+    let (scrape, snapshotter) = (ours.handle(), other.snapshotter());
+    let both = FanoutBuilder::default().add_recorder(ours).add_recorder(other).build();
+    let _installed = metrics::set_default_local_recorder(&both);
+    let service = service();
+    for _ in 0..3 {
+        finish(service.clone().oneshot(get("/ok"))).await;
+    }
+    let labels = "http.request.method=GET url.scheme=http http.response.status_code=200";
+    let seen = values(&snapshotter);
+    assert_eq!(seen[&format!("http.server.request.duration {labels}")], [0.0; 3]);
+    let labels =
+        "http_request_method=\"GET\",http_response_status_code=\"200\",url_scheme=\"http\"";
+    let line = format!("http_server_request_duration_seconds_count{{{labels}}} 3\n");
+    assert!(scrape.render().contains(&line));
+}
+
+#[tokio::test(start_paused = true)]
+async fn layers_that_share_a_recorder_are_scraped_as_one() {
+    let recorder = PrometheusRecorder::new();
+    let _installed = metrics::set_default_local_recorder(&recorder);
+    for requests in [2, 3] {
+        let service = service();
+        for _ in 0..requests {
+            finish(service.clone().oneshot(get("/ok"))).await;
+        }
+        // What a layer counted is not lost with it.
+    }
+    let labels =
+        "http_request_method=\"GET\",http_response_status_code=\"200\",url_scheme=\"http\"";
+    let scrape = recorder.handle().render();
+    for (name, value) in
+        [("response_body_size_bytes_sum", 15), ("request_duration_seconds_count", 5)]
+    {
+        let line = format!("http_server_{name}{{{labels}}} {value}\n");
+        assert!(scrape.contains(&line), "{line} is not in\n{scrape}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -331,6 +331,34 @@ async fn series_past_the_limit_share_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_closure_may_tell_the_route() {
+    let layer = LatencyLayer::with_max_series(4).route_by(|head| match head.uri().path() {
+        "/unknown" => None,
+        "/made-up" => Some(Route::from(Arc::from("/made-up".repeat(9)))),
+        path if path.starts_with("/users/") => Some(Route::from_static("/users/{id}")),
+        path => Some(Route::from(Arc::from(path))),
+    });
+    let (service, handle) = measured(layer, |_, _| Answer::ok(MockBody::new()));
+    for path in ["/users/1", "/users/2", "/unknown", "/made-up"] {
+        let mut request = get(path);
+        request.extensions_mut().insert(Route::from_static("/noted"));
+        drop(service.clone().oneshot(request).await.unwrap());
+    }
+    let of = |route: &str| {
+        let snapshot = handle.snapshot();
+        snapshot.merged_where(|series| series.route() == Some(route)).count()
+    };
+    assert_eq!((of("/users/{id}"), of("/noted"), of(&"/made-up".repeat(9))), (2, 1, 1));
+    // Paths in place of patterns end at the limit.
+    for i in 0..1_000 {
+        drop(service.clone().oneshot(get(&format!("/{i}"))).await.unwrap());
+    }
+    let snapshot = handle.snapshot();
+    assert_eq!(snapshot.series().len(), 5);
+    assert_eq!(snapshot.merged_where(SeriesSnapshot::is_overflow).count(), 999);
+}
+
+#[tokio::test(start_paused = true)]
 async fn server_timing_tells_the_steps_and_the_total() {
     let gate = Gate::closed();
     let held = gate.clone();

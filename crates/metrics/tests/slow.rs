@@ -72,6 +72,24 @@ async fn a_multiple_of_the_usual_is_slow_once_the_usual_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_usual_is_what_was_usual_lately() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(log.clone()));
+    let service = slow_by_path(LatencyLayer::new().log_slower_than_p99(NonZeroU32::MIN));
+    for (millis, pause) in [(100, 330), (10, 6)] {
+        for _ in 0..150 {
+            call(&service, millis).await;
+        }
+        advance(Duration::from_secs(pause)).await;
+    }
+    // Neither the first nor the second time of day has anything to say yet.
+    assert_eq!(log.lines().len(), 0);
+    call(&service, 10).await;
+    call(&service, 40).await;
+    assert_eq!(log.lines().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_all_is_slow_the_log_stays_short() {
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(log.clone()));
