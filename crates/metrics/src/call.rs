@@ -8,6 +8,7 @@ use tower_edge_core::{
     End, Event, Expected, Judge, Outcome, RequestHead, ResponseHead, Route, Tap, Trace,
 };
 
+use crate::LatencyBody;
 use crate::detail::Detail;
 use crate::ending::Ending;
 use crate::intervals::slot;
@@ -53,11 +54,11 @@ impl Call {
         Some((trace, flight.settings.records.at(flight.began)))
     }
 
-    /// Takes note of the head, to go on in the body: a [`Tap`] of so many bytes.
+    /// Takes note of the head, to go on in the body.
     pub(crate) fn answered<B: Body>(
         &mut self,
-        response: &mut Response<B>,
-    ) -> Option<(Reading, Expected)> {
+        response: Response<B>,
+    ) -> Option<Response<LatencyBody<B>>> {
         self.waiting.take().map(|waiting| waiting.answered(response))
     }
 
@@ -162,10 +163,10 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn answered<B: Body>(self, response: &mut Response<B>) -> (Reading, Expected) {
+    fn answered<B: Body>(self, mut response: Response<B>) -> Response<LatencyBody<B>> {
         let Self { flight, route, request_bytes, times, trace } = self;
         let settings = &flight.settings;
-        let head = ResponseHead::new(response);
+        let head = ResponseHead::new(&response);
         let method = flight.protocol.method().unwrap_or(&Method::GET);
         let expected = Expected::of(method, &head, &response.body().size_hint());
         let mut judge = Judge::new(&*settings.classify, &head);
@@ -191,9 +192,9 @@ impl Waiting {
         };
         if times {
             reading.goes_on();
-            reading.tell_times(response);
+            reading.tell_times(&mut response);
         }
-        (reading, expected)
+        response.map(|body| LatencyBody::new(body, reading, expected))
     }
 
     /// Ends without a response.

@@ -39,10 +39,7 @@ where
             Some((trace, _)) => trace.scope(|| this.inner.poll(cx)),
         };
         Poll::Ready(match ready!(polled) {
-            Ok(mut response) => {
-                let (reading, expected) = this.call.answered(&mut response).expect(ENDED);
-                Ok(response.map(|body| LatencyBody::new(body, reading, expected)))
-            }
+            Ok(response) => Ok(this.call.answered(response).expect(ENDED)),
             Err(error) => {
                 this.call.failed();
                 Err(error)
