@@ -21,13 +21,17 @@ use crate::{LatencyHandle, LatencyService};
 /// says how that is bounded. A request whose future or body is dropped is
 /// measured up to that moment, as abandoned.
 ///
+/// The first byte is there when the head of the response is, with what there is of
+/// its body by then: a server sends both at once. A request whose first byte is its
+/// last one costs two readings of the clock, any other three.
+///
 /// Upgrades, tunnels and streams of events last as long as somebody listens:
 /// they have series of their own ([`is_long_lived`](crate::SeriesSnapshot::is_long_lived)).
 ///
 /// By default 5xx and failed gRPC statuses are failures, nothing is slow,
 /// `Server-Timing` is off and nothing is logged. The layer passes all errors on
 /// and never answers by itself. Request bodies are counted by the length that
-/// they announce: to count what was read would take an allocation a request.
+/// they announce.
 ///
 /// ```
 /// use std::convert::Infallible;
@@ -77,9 +81,9 @@ impl LatencyLayer {
     /// or `http`, a status that is not registered counts as the x00 of its
     /// class, and requests without a route share one label, so that clients
     /// cannot make up series. What comes after `max` goes into one overflow
-    /// series. A series takes about 1 KiB, 5 KiB for each thread that serves it,
-    /// up to 16, and up to 1 KiB for each 5 seconds of the last 5 minutes in
-    /// which it was busy.
+    /// series. A series takes about 2 KiB, 2.5 KiB for each thread that serves it,
+    /// up to 16, the same for each other way in which its requests ended, and up to
+    /// 1 KiB for each 5 seconds of the last 5 minutes in which it was busy.
     pub fn with_max_series(max: usize) -> Self {
         let settings = Settings {
             clock: Clock::system(),

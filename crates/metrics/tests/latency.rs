@@ -294,6 +294,30 @@ async fn series_are_told_apart_by_method_status_and_route() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_series_takes_what_the_documentation_says() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let (service, handle) =
+        measured(LatencyLayer::new(), move |_, _| Answer::ok(MockBody::new()).hold(&held));
+    let empty = handle.memory();
+    let mut calls = Vec::new();
+    for _ in 0..50 {
+        let call = service.clone().oneshot(get("/"));
+        let mut call = Box::pin(async move { drop(call.await.unwrap()) });
+        assert!(poll(call.as_mut()).is_pending());
+        calls.push(call);
+    }
+    gate.open();
+    // From 1 ms to 32 ms and more: five octaves.
+    for (i, call) in calls.into_iter().enumerate() {
+        advance(Duration::from_millis(if i < 32 { 1 } else { 0 })).await;
+        call.await;
+    }
+    let taken = handle.memory() - empty;
+    assert!((3_500..=4_700).contains(&taken), "{taken} bytes");
+}
+
+#[tokio::test(start_paused = true)]
 async fn random_paths_and_methods_make_a_handful_of_series() {
     let long = std::env::var_os("TOWER_EDGE_LONG").is_some_and(|long| long == "1");
     let (service, handle) = measured(LatencyLayer::new(), |_, _| status(404).into());

@@ -13,8 +13,9 @@ use crate::record_process;
 /// Keeps what the `metrics` facade records, for Prometheus to scrape.
 ///
 /// Histograms count by fixed bounds: for seconds those that OpenTelemetry
-/// recommends and finer ones below 5 ms, for bytes powers of four. So memory is
-/// that of the series, however seldom somebody scrapes, and recording takes no
+/// recommends and finer ones below 5 ms, for bytes powers of four; durations of
+/// requests are native histograms as well, for [who asks](PrometheusHandle::render_for).
+/// So memory is that of the series, however seldom somebody scrapes, and recording takes no
 /// lock and no allocation. What has no unit is counted as if it were seconds.
 /// Series are never dropped; whoever records sees to it that there are few, as
 /// [`LatencyLayer`](crate::LatencyLayer) does.
