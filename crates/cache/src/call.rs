@@ -48,6 +48,9 @@ where
     }
 }
 
+/// A call that can be sent to a task.
+pub(crate) type BoxCall<B, E> = Pin<Box<dyn Leading<B, E>>>;
+
 /// A call for which others may wait.
 pub(crate) trait Leading<B, E>:
     Future<Output = Result<Response<CacheBody<B>>, E>> + Send

@@ -44,6 +44,10 @@ impl Feed {
         lock(&self.state).relay = true;
     }
 
+    pub(crate) fn is_relay(&self) -> bool {
+        lock(&self.state).relay
+    }
+
     /// Wakes who waits for more.
     pub(crate) fn wake(&self) {
         let woken = lock(&self.state).waiters.woken();

@@ -1,23 +1,16 @@
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AGE, CACHE_STATUS, ETAG, SET_COOKIE};
-use http::{HeaderMap, Response, StatusCode};
-use http_body::Body;
-use tokio::runtime::Handle;
-use tower_edge_core::{BoxError, End, Event, Expected, ReplyBody, Tap};
+use http::header::ETAG;
+use http::{HeaderMap, StatusCode};
+use tower_edge_core::{BoxError, End, Event, Tap};
 
-use crate::age::age_value;
-use crate::body::CacheBody;
+use crate::draft::{Arrival, Draft};
 use crate::entry::Entry;
-use crate::feed::{Feed, Reader};
-use crate::flight::Fetch;
+use crate::feed::Feed;
 use crate::join::joined;
-use crate::landing::Landed;
-use crate::policy::{Content, Exchange, Kept, Selection, Wanted, not_modified_fields, wanted};
+use crate::policy::Content;
 use crate::shared::Shared;
 use crate::tag::ContentTag;
 use crate::variants::with;
@@ -34,80 +27,6 @@ pub(crate) struct Fill {
     work: Option<Box<Work>>,
 }
 
-/// An entry that wants its body.
-#[derive(Debug)]
-pub(crate) struct Draft {
-    pub(crate) fetch: Box<Fetch>,
-    pub(crate) arrival: Arc<Arrival>,
-    pub(crate) exchange: Exchange,
-    /// Where its bytes belong, and the length of the whole, if it is a part.
-    pub(crate) part: Option<(Range<usize>, usize)>,
-    pub(crate) expected: Expected,
-}
-
-/// A response that is to be stored, while its body comes.
-#[derive(Debug)]
-pub(crate) struct Arrival {
-    pub(crate) status: StatusCode,
-    pub(crate) fields: HeaderMap,
-    pub(crate) selection: Selection,
-    pub(crate) kept: Kept,
-    pub(crate) feed: Arc<Feed>,
-}
-
-impl Draft {
-    /// Shares the response with those who wait for it. A part is not what they
-    /// wait for.
-    pub(crate) fn share(&self, shared: &Shared) {
-        let (arrival, now) = (&self.arrival, self.exchange.responded);
-        match self.part {
-            None => self.fetch.share(shared, Landed::Arriving(arrival.clone()), &arrival.kept, now),
-            Some(_) => self.fetch.of_no_use(shared, now),
-        }
-    }
-
-    /// The fields of a 304, if the client has already what was fetched. What sets a
-    /// cookie goes out whole; so does all where no task could store it meanwhile.
-    pub(crate) fn unmodified<B>(&self, response: &Response<B>) -> Option<HeaderMap> {
-        let (status, fields) = (response.status(), response.headers());
-        let has_it = wanted(&self.fetch.request, status, fields, None) == Wanted::Unmodified;
-        let can_wait = !fields.contains_key(SET_COOKIE) && Handle::try_current().is_ok();
-        (has_it && can_wait).then(|| {
-            let mut unmodified = not_modified_fields(fields);
-            for name in [AGE, CACHE_STATUS] {
-                unmodified.extend(
-                    fields.get_all(&name).iter().map(|value| (name.clone(), value.clone())),
-                );
-            }
-            unmodified
-        })
-    }
-}
-
-impl Arrival {
-    /// The answer for a client that shares the response while it comes: whole, or
-    /// 304 if the client has it already. `Cache-Status` is to be added.
-    pub(crate) fn answer<B>(&self, request: &HeaderMap, age: Duration) -> Response<CacheBody<B>>
-    where
-        B: Body<Data = Bytes>,
-    {
-        let mut response = Response::new(CacheBody::own(ReplyBody::empty()));
-        match wanted(request, self.status, &self.fields, None) {
-            Wanted::Unmodified => {
-                *response.status_mut() = StatusCode::NOT_MODIFIED;
-                *response.headers_mut() = not_modified_fields(&self.fields);
-            }
-            Wanted::Whole | Wanted::Ranges(_) => {
-                *response.status_mut() = self.status;
-                *response.headers_mut() = self.fields.clone();
-                *response.body_mut() = CacheBody::reading(Reader::follow(self.feed.clone()));
-            }
-        }
-        response.headers_mut().insert(AGE, age_value(age));
-        response
-    }
-}
-
 impl Fill {
     pub(crate) fn new(shared: Arc<Shared>, draft: Draft) -> Self {
         let Arrival { status, fields, feed, .. } = &*draft.arrival;
@@ -121,7 +40,9 @@ impl Fill {
     fn give_up(&mut self, why: &'static str) {
         if let Some(work) = self.work.take() {
             self.shared.tell(&Event::CacheNotStored { why });
-            self.shared.loners.note(&work.draft.fetch.key, self.shared.clock.now());
+            if self.feed.is_relay() {
+                self.shared.loners.note(&work.draft.fetch.key, self.shared.clock.now());
+            }
         }
     }
 }

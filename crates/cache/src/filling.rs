@@ -9,8 +9,9 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::runtime::Handle;
 use tower_edge_core::{BodyError, BoxError, Clock, TapBody};
 
+use crate::draft::Draft;
 use crate::feed::{Feed, Reader};
-use crate::fill::{Draft, Fill};
+use crate::fill::Fill;
 use crate::shared::Shared;
 
 /// The body of the response that is being stored, for the client that asked for

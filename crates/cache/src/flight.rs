@@ -1,23 +1,19 @@
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LOCATION, CONTENT_RANGE, LOCATION, RANGE};
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::header::{CONTENT_LOCATION, LOCATION};
+use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
-use tower_edge_core::{BoxError, Event, Expected, ReplyBody, ResponseHead, Step, Trace};
+use tower_edge_core::{BoxError, Event, ReplyBody, ResponseHead, Step, Trace};
 
 use crate::body::CacheBody;
 use crate::entry::Entry;
-use crate::feed::Feed;
-use crate::fill::{Arrival, Draft};
 use crate::filling::{Filling, Pump};
-use crate::join::is_wanted;
 use crate::landing::{Failure, Landed, Lead};
 use crate::policy::{
-    self, Candidate, Exchange, Kept, RequestDirectives, Selection, content_range, is_reusable,
-    may_replace_error, names_target, same_origin, storable, stored_fields,
+    self, Candidate, Exchange, Kept, RequestDirectives, is_reusable, may_replace_error,
+    names_target, same_origin,
 };
 use crate::shared::Shared;
 use crate::status::{Forward, Status};
@@ -56,13 +52,16 @@ pub(crate) struct Fetch {
 }
 
 impl Flight {
-    /// Turns a request into a validation of what is stored, where that can be.
+    /// Turns a request into a validation of what is stored, where that can be, and
+    /// into one for all who wait.
     pub(crate) fn prepare(&mut self, request: &mut HeaderMap) {
-        if let Self::Fetch(fetch) = self
-            && let nominated = fetch.nominated.iter().map(|entry| entry.received())
-            && !policy::validate(request, nominated.collect::<Vec<_>>().iter())
-        {
+        let Self::Fetch(fetch) = self else { return };
+        let nominated: Vec<_> = fetch.nominated.iter().map(|entry| entry.received()).collect();
+        if !policy::validate(request, nominated.iter()) {
             fetch.nominated.clear();
+        }
+        if fetch.nominated.is_empty() && fetch.lead.is_some() {
+            policy::ask_anyhow(request);
         }
     }
 
@@ -250,60 +249,6 @@ impl Fetch {
             shared.tell_of(Status::StaleOnError(self.forward, failed), answer.headers_mut());
             answer.map(CacheBody::own)
         })
-    }
-
-    /// What is to be stored of a response, where that is permitted and it may fit.
-    ///
-    /// A part is judged as the 200 that it is a part of (RFC 9111 §3.3).
-    fn draft<B: Body>(
-        mut self: Box<Self>,
-        shared: &Shared,
-        response: &Response<B>,
-        exchange: &Exchange,
-    ) -> Result<Draft, Box<Self>> {
-        let Some((arrival, part, expected)) = self.arrival(shared, response, exchange) else {
-            return Err(self);
-        };
-        self.selected = None;
-        let draft = Draft { fetch: self, arrival, exchange: *exchange, part, expected };
-        if let Some((_, length)) = draft.part {
-            let stored = shared.store.get(&draft.fetch.key.target()).unwrap_or_default();
-            if !is_wanted(&draft, length, &stored) {
-                return Err(draft.fetch);
-            }
-        }
-        Ok(draft)
-    }
-
-    fn arrival<B: Body>(
-        &self,
-        shared: &Shared,
-        response: &Response<B>,
-        exchange: &Exchange,
-    ) -> Option<(Arc<Arrival>, Option<(Range<usize>, usize)>, Expected)> {
-        let (status, headers) = (response.status(), response.headers());
-        let ranged = self.request.contains_key(RANGE);
-        let is_part = ranged && status == StatusCode::PARTIAL_CONTENT;
-        let part = is_part.then(|| content_range(headers)).flatten();
-        // What else an origin says of a range need not hold for the whole.
-        if ranged && part.is_none() && status != StatusCode::OK {
-            return None;
-        }
-        let status = if is_part { StatusCode::OK } else { status };
-        let candidate = self.candidate(status, headers, exchange);
-        let (kept, excluded) = storable(&shared.rules, &candidate).ok()?;
-        let mut fields = stored_fields(headers, &excluded, exchange.wall);
-        fields.remove(CONTENT_RANGE);
-        let selection = Selection::of(&self.request, &fields)?;
-        let head = ResponseHead::new(response);
-        let expected = Expected::of(&Method::GET, &head, &response.body().size_hint());
-        let size = part.as_ref().map(|(range, _)| range.len() as u64).or(expected.bytes());
-        if size.is_some_and(|bytes| bytes > shared.max_entry) {
-            shared.tell(&Event::CacheNotStored { why: "too large" });
-            return None;
-        }
-        let feed = Feed::new(size);
-        Some((Arc::new(Arrival { status, fields, selection, kept, feed }), part, expected))
     }
 
     pub(crate) fn candidate<'a>(

@@ -39,6 +39,11 @@ impl<K: Eq + Hash + Clone, T: Clone, H: BuildHasher> Flights<K, T, H> {
         Self(Arc::new(Mutex::new(HashMap::with_hasher(hasher))))
     }
 
+    /// Follows the flight for a key, if there is one.
+    pub(crate) fn follow(&self, key: &K) -> Option<Follow<T>> {
+        lock(&self.0).get(key).map(Follow::new)
+    }
+
     /// Leads the flight for a key if there is none, or follows the one there is.
     ///
     /// A new leader looks once more whether what it wants is there: the flight
@@ -46,8 +51,7 @@ impl<K: Eq + Hash + Clone, T: Clone, H: BuildHasher> Flights<K, T, H> {
     pub(crate) fn join(&self, key: &K) -> Join<K, T, H> {
         let mut aloft = lock(&self.0);
         if let Some(flight) = aloft.get(key) {
-            let place = lock(&flight.state).waiters.enter();
-            return Join::Follow(Follow { flight: flight.clone(), place });
+            return Join::Follow(Follow::new(flight));
         }
         let flight = Arc::new(Flight { state: Mutex::new(State::default()) });
         aloft.insert(key.clone(), flight.clone());
@@ -76,6 +80,11 @@ impl<K: Eq + Hash, T, H: BuildHasher> Drop for Lead<K, T, H> {
 }
 
 impl<T: Clone> Follow<T> {
+    fn new(flight: &Arc<Flight<T>>) -> Self {
+        let place = lock(&flight.state).waiters.enter();
+        Self { flight: flight.clone(), place }
+    }
+
     /// Waits until the flight has landed; `None` if it is lost.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Option<T>> {
         let mut state = lock(&self.flight.state);

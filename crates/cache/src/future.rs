@@ -12,7 +12,7 @@ use tower_edge_core::{BoxError, ReplyBody, RequestHead};
 use tower_service::Service;
 
 use crate::body::CacheBody;
-use crate::call::{Call, Leading};
+use crate::call::{BoxCall, Call};
 use crate::flight::{Fetch, Flight};
 use crate::landing::{Follow, Landed, Sequel};
 use crate::lookup::Decision;
@@ -100,7 +100,7 @@ enum State<S: Service<Req>, Req, B: Body<Data = Bytes>> {
     Shared(Option<Response<CacheBody<B>>>),
     Forward(#[pin] Call<S, Req>),
     /// Others may wait for what comes back: it can be sent to a task.
-    Lead(Option<Pin<Box<dyn Leading<B, S::Error>>>>),
+    Lead(Option<BoxCall<B, S::Error>>),
     Follow(Option<Box<Waiting<S, Req>>>),
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use http::StatusCode;
 use http::header::IF_RANGE;
 
+use crate::draft::{Arrival, Draft};
 use crate::entry::Entry;
-use crate::fill::{Arrival, Draft};
 use crate::policy::{Content, Selection, strong_tag};
 use crate::shared::Shared;
 

@@ -8,8 +8,8 @@ use http_body::Body;
 use tower_edge_core::{Problem, Reason, Refusal, ReplyBody, RequestHead, ResponseHead};
 
 use crate::body::CacheBody;
+use crate::draft::Arrival;
 use crate::entry::Entry;
-use crate::fill::Arrival;
 use crate::flight::Fetch;
 use crate::flights;
 use crate::policy::{Kept, RequestDirectives, Reuse, Selection, reuse};
@@ -102,6 +102,14 @@ impl Failure {
 }
 
 impl Landed {
+    fn selection(&self) -> Option<&Selection> {
+        match self {
+            Self::Arriving(arrival) => Some(&arrival.selection),
+            Self::Stored(entry) => Some(&entry.selection),
+            Self::Failed(_) | Self::Useless => None,
+        }
+    }
+
     /// Answers a request that has waited, where it may share what came.
     pub(crate) fn share<B>(
         &self,
@@ -112,25 +120,24 @@ impl Landed {
     where
         B: Body<Data = Bytes>,
     {
-        let now = shared.clock.now();
-        let fields = &fetch.request;
-        let reused = |selection: &Selection, kept: &Kept| {
-            if !selection.matches(fields) {
-                return Err(Sequel::Regroup(shared.variant(selection, fields)));
-            }
-            match reuse(&RequestDirectives::of(fields), kept, now) {
-                Reuse::Serve { age } | Reuse::ServeAndRefresh { age } => Ok(age),
-                _ => Err(Sequel::Alone),
-            }
+        let (now, fields) = (shared.clock.now(), &fetch.request);
+        let age = |kept: &Kept| match reuse(&RequestDirectives::of(fields), kept, now) {
+            Reuse::Serve { age } | Reuse::ServeAndRefresh { age } => Some(age),
+            Reuse::Stale | Reuse::Unwanted => None,
         };
+        if let Some(selection) = self.selection()
+            && !selection.matches(fields)
+        {
+            return Sequel::Regroup(shared.variant(selection, fields));
+        }
         let mut answer = match self {
-            Self::Arriving(arrival) => match reused(&arrival.selection, &arrival.kept) {
-                Ok(age) => arrival.answer(fields, age),
-                Err(sequel) => return sequel,
+            Self::Arriving(arrival) => match age(&arrival.kept) {
+                Some(age) => arrival.answer(fields, age),
+                None => return Sequel::Alone,
             },
-            Self::Stored(entry) => match reused(&entry.selection, &entry.kept) {
-                Ok(age) => entry.answer(fields, false, age).map(CacheBody::own),
-                Err(sequel) => return sequel,
+            Self::Stored(entry) => match age(&entry.kept) {
+                Some(age) => entry.answer(fields, false, age).map(CacheBody::own),
+                None => return Sequel::Alone,
             },
             Self::Failed(failure) => match fetch.replace(shared, now, Some(failure.status)) {
                 Some(stale) => return Sequel::Answer(stale),

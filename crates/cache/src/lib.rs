@@ -36,6 +36,12 @@
 //!   lie within them, and those with one strong `ETag` are joined, up to the whole.
 //! - **Serves stale** ones while they are refreshed, and when the origin fails
 //!   (RFC 5861), where that is permitted.
+//! - **Sends one request** for all who want the same at the same time. They read
+//!   the bytes while they come, each at its own pace, and the fill goes on when a
+//!   client leaves, for half a minute more if nobody reads. A failure is shared
+//!   too. What is not for others sends them upstream at once, and is remembered
+//!   for a minute, in which nobody waits. On a tokio runtime: outside one there
+//!   is no task to go on.
 //! - **Invalidates** the target of an unsafe method that succeeded, and what its
 //!   `Location` and `Content-Location` name of the same origin.
 //! - **Says** what it did: `Age`, and `Cache-Status` (RFC 9211).
@@ -51,12 +57,16 @@
 //! - Ranges that are not stored go upstream as they were asked for, in a validation
 //!   too: nobody gets the whole for a few bytes of it. Answers with several parts
 //!   (`multipart/byteranges`) are passed on.
-//! - Concurrent misses of one URI each go upstream.
-//! - A client that leaves before it has the whole body leaves nothing stored.
+//! - Who waits for another's response has no part in what that does not share:
+//!   requests with `no-cache`, `no-store`, `Authorization` or ranges go upstream
+//!   by themselves, and so do those of HEAD.
+//! - A response that outgrows the bound while others read it goes at the pace of
+//!   the client that asked for it first. Who falls behind gets an error.
 
 mod age;
 mod body;
 mod call;
+mod draft;
 mod entry;
 mod etag;
 mod feed;

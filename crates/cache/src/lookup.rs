@@ -1,7 +1,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE, UPGRADE};
+use http::header::{
+    CONNECTION, COOKIE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE,
+    UPGRADE,
+};
 use http::{HeaderMap, Method, Response, StatusCode};
 use tower_edge_core::{Problem, ReplyBody, RequestHead, Step, Trace};
 
@@ -111,14 +114,20 @@ impl Shared {
         let fetch = self.fetch(request, key, entry, nominated, now);
         let mut fetch = Box::new(Fetch { forward, ..fetch });
         if fetch.may_be_shared(&wishes) && !self.loners.knows(&fetch.key, now) {
-            let variant = variant.unwrap_or_else(|| self.newest(&variants, request));
-            match self.flights.join(&fetch.flight_key(variant)) {
-                Join::Follow(follow) => return Decision::Follow(follow, fetch),
+            let flight =
+                fetch.flight_key(variant.unwrap_or_else(|| self.newest(&variants, request)));
+            let join = match fetch.may_lead() {
+                true => Some(self.flights.join(&flight)),
+                false => self.flights.follow(&flight).map(Join::Follow),
+            };
+            match join {
+                Some(Join::Follow(follow)) => return Decision::Follow(follow, fetch),
                 // What the flight before has brought may be there by now.
-                Join::Lead(_) if !is_same(&variants, &self.store.get(&target)) => {
-                    return self.look_up(request, now, Some(variant));
+                Some(Join::Lead(_)) if !is_same(&variants, &self.store.get(&target)) => {
+                    return self.look_up(request, now, variant);
                 }
-                Join::Lead(lead) => fetch.lead = Some(lead),
+                Some(Join::Lead(lead)) => fetch.lead = Some(lead),
+                None => {}
             }
         }
         Decision::Forward(Flight::Fetch(fetch))
@@ -187,6 +196,17 @@ impl Fetch {
         let in_parts = self.nominated.is_empty() && self.request.contains_key(RANGE);
         let as_it_is = !wishes.no_cache && wishes.max_age.is_none_or(|most| !most.is_zero());
         as_it_is && !in_parts && !self.head_only && is_for_others(&self.request)
+    }
+
+    /// Whether what comes back will be for others.
+    ///
+    /// The conditions of a client that leads are not sent on, or a cold cache would
+    /// get nothing but 304 for what all clients have; but for who has a cookie,
+    /// since what that gets is often for nobody else, and would come in vain.
+    fn may_lead(&self) -> bool {
+        let asks =
+            [IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|name| self.request.contains_key(name));
+        !self.nominated.is_empty() || !asks || !self.request.contains_key(COOKIE)
     }
 
     fn flight_key(&self, variant: u64) -> FlightKey {

@@ -3,7 +3,6 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{Method, Request, Response};
 use http_body::Body;
 use tokio::runtime::Handle;
@@ -41,10 +40,6 @@ impl Refresh {
         let Self(mut flight) = self;
         *request.method_mut() = Method::GET;
         ask_for_all(request.headers_mut());
-        // A 304 to what the client has would refresh nothing.
-        for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
-            request.headers_mut().remove(name);
-        }
         flight.prepare(request.headers_mut());
         runtime.spawn(async move {
             let response = Oneshot::new(inner, request).await.ok();

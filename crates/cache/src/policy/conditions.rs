@@ -82,6 +82,13 @@ pub(crate) fn validate<'a>(
     true
 }
 
+/// Takes the conditions out of a request that a 304 answers: a response to what
+/// one client has would be of no use to others.
+pub(crate) fn ask_anyhow(request: &mut HeaderMap) {
+    request.remove(IF_NONE_MATCH);
+    request.remove(IF_MODIFIED_SINCE);
+}
+
 /// The stored response that a 304 speaks of, among those that were asked about,
 /// the newest first (RFC 9111 §4.3.4); `None` if it is none of them.
 ///

@@ -16,7 +16,9 @@ mod targeted;
 mod vary;
 mod wanted;
 
-pub(crate) use conditions::{conditions_of, identified, not_modified, strong_tag, validate};
+pub(crate) use conditions::{
+    ask_anyhow, conditions_of, identified, not_modified, strong_tag, validate,
+};
 pub(crate) use content::{Content, content_range};
 pub(crate) use directives::{RequestDirectives, ResponseDirectives};
 pub(crate) use fields::{

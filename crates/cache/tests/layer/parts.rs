@@ -78,10 +78,11 @@ async fn a_part_answers_for_nothing_else() {
             let got = play.ask(request(method, "/", fields)).await;
             assert!(got.did().starts_with("fwd=partial"), "{method} {fields:?} {}", got.did());
             let asked = &play.origin.requests()[1].headers;
-            assert_eq!(
-                asked.get("if-none-match"),
-                request(method, "/", fields).headers().get("if-none-match")
-            );
+            // Nobody is told to validate a part; the client's own condition goes out
+            // with HEAD, while a GET is to bring the whole.
+            let own = method == "HEAD"
+                && fields.first().is_some_and(|(name, _)| *name == "if-none-match");
+            assert_eq!(asked.contains_key("if-none-match"), own);
         }
     }
     let play = origin(&[FRESH, TAG]);

@@ -317,6 +317,32 @@ async fn wishes_that_a_stored_response_would_not_grant_are_not_granted_by_waitin
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cold_cache_fills_though_all_clients_have_what_they_ask_for() {
+    const KNOWN: &[(&str, &str)] = &[("if-none-match", "\"a\"")];
+    let play = play(|_, head| {
+        let fields = [FRESH[0], ("etag", "\"a\"")];
+        match head.headers().contains_key("if-none-match") {
+            true => answer(304, &fields, "").pause(),
+            false => answer(200, &fields, "body").pause(),
+        }
+    });
+    let got = all(crowd(&play, KNOWN).await).await;
+    assert!(got.iter().all(|got| got.status == 304 && got.field("etag") == "\"a\""));
+    assert_eq!(play.origin.calls(), 1);
+    assert_eq!((play.get(&[]).await.text(), play.origin.calls()), ("body".into(), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_conditions_of_who_has_a_cookie_go_to_the_origin() {
+    let play = play(|_, head| match head.headers().contains_key("if-none-match") {
+        true => answer(304, &[], ""),
+        false => answer(200, &[("cache-control", "private")], "page"),
+    });
+    let got = play.get(&[("cookie", "a=b"), ("if-none-match", "\"mine\"")]).await;
+    assert_eq!(got.status, 304);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reader_that_stands_still_holds_nobody_up() {
     let play = play(|_, _| {
         let body = (0..100).fold(MockBody::new(), |body, _| body.pause().data(vec![7; 1000]));
