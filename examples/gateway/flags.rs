@@ -23,7 +23,7 @@ pub(crate) struct Flags {
     pub(crate) origin: Option<Authority>,
 
     /// Speak HTTP/2 to the origin, without TLS and from the first byte, as gRPC
-    /// wants it; upgrades are not possible then
+    /// wants it; of all upgrades only WebSockets are possible then
     #[arg(long)]
     pub(crate) origin_http2: bool,
 
@@ -53,12 +53,13 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "MS", value_parser = millis)]
     pub(crate) slow: Option<Duration>,
 
-    /// How long the origin may be silent before its answer begins
+    /// How long the origin may be silent before its answer begins, and a client
+    /// in the middle of its request
     #[arg(long, value_name = "MS", default_value = "30000", value_parser = millis)]
     pub(crate) timeout: Duration,
 
     /// How long a client may be connected without a request, silent or in the
-    /// middle of its head
+    /// middle of its head, or take nothing of an answer
     #[arg(long, value_name = "MS", default_value = "30000", value_parser = millis)]
     pub(crate) idle_timeout: Duration,
 

@@ -5,10 +5,14 @@
 //! [`server`], is cleaned by [`fields`], goes through the layers that the
 //! [`flags`] leave in, and on to the origin by [`proxy`].
 //!
-//! What it does not do: TLS; tunnels by CONNECT, also those of HTTP/2
-//! (RFC 8441), so that a WebSocket needs HTTP/1.1 on both sides; and interim
-//! responses. hyper's server cannot send `1xx` but for its own `100 Continue`,
-//! and its client drops those of the origin, so none is ever stored.
+//! WebSockets pass over both protocols, whichever the two sides speak; other
+//! upgrades from HTTP/1.1 to HTTP/1.1. Who takes nothing of an answer, or does not
+//! go on with a request, is not waited for longer than [`pace`] and [`upload`] say.
+//!
+//! What it does not do: TLS; tunnels to other hosts by CONNECT; and interim
+//! responses. hyper's server cannot send `1xx` but for its own `100 Continue`:
+//! that one it sends when the origin asks for the body, and those of the origin
+//! end here, so none is passed on or stored.
 
 mod access;
 mod connection;
