@@ -2,6 +2,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{self, Arc};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::uri::{Authority, Scheme};
@@ -147,7 +148,8 @@ enum Connections {
 #[derive(Clone)]
 struct Http2 {
     requests: SendRequest<Outgoing>,
-    driver: Arc<sync::Mutex<Driver>>,
+    /// What drives it; none when it has ended, so that nothing waits for it.
+    driver: Arc<sync::Mutex<Option<Driver>>>,
     /// When it has surely said what it allows.
     settled: Instant,
 }
@@ -157,9 +159,16 @@ impl Http2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder.timer(TokioTimer::new());
         let (requests, driver) = builder.handshake(TokioIo::new(stream)).await?;
-        let driver = Arc::new(sync::Mutex::new(driver));
+        let driver = Arc::new(sync::Mutex::new(Some(driver)));
         let driven = driver.clone();
-        tokio::spawn(poll_fn(move |cx| Pin::new(&mut *unpoisoned(&driven)).poll(cx)));
+        tokio::spawn(poll_fn(move |cx| {
+            let mut driver = unpoisoned(&driven);
+            let ended = driver.as_mut().map_or(Poll::Ready(Ok(())), |it| Pin::new(it).poll(cx));
+            if ended.is_ready() {
+                *driver = None;
+            }
+            ended
+        }));
         Ok(Self { requests, driver, settled: Clock::system().now() + SETTLING })
     }
 
@@ -169,7 +178,9 @@ impl Http2 {
     async fn tunnels(&self) -> bool {
         let clock = Clock::system();
         loop {
-            let allowed = unpoisoned(&self.driver).is_extended_connect_protocol_enabled();
+            let allowed = unpoisoned(&self.driver)
+                .as_ref()
+                .is_some_and(|driver| driver.is_extended_connect_protocol_enabled());
             if allowed || clock.now() > self.settled {
                 return allowed;
             }
@@ -187,7 +198,7 @@ impl fmt::Debug for Http2 {
 type Driver = http2::Connection<TokioIo<TcpStream>, Outgoing, TokioExecutor>;
 
 /// A panic of another task is no reason to panic here.
-fn unpoisoned(driver: &sync::Mutex<Driver>) -> sync::MutexGuard<'_, Driver> {
+fn unpoisoned<T>(driver: &sync::Mutex<T>) -> sync::MutexGuard<'_, T> {
     driver.lock().unwrap_or_else(sync::PoisonError::into_inner)
 }
 
