@@ -130,7 +130,8 @@ impl Flight {
     fn log_if_slow(&self, series: &Series, now: u64, ended: &Ended, told: &Told<'_>) {
         let log = &self.settings.slow_log;
         let elapsed = Duration::from_nanos(ended.sample.nanos);
-        if log.is_slow(elapsed, series.p99()) {
+        let p99 = log.times_p99.and_then(|_| series.p99());
+        if log.is_slow(elapsed, p99) {
             let Told { outcome, first_byte, trace } = *told;
             let slow = Slow { series, outcome, elapsed, first_byte, trace };
             log.tell(&slow, Duration::from_nanos(now));

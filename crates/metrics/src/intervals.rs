@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use crate::Measurements;
+use crate::{Distribution, Measurements};
 
 /// What [`LatencyHandle::recent`](crate::LatencyHandle::recent) looks back on.
 ///
@@ -64,6 +64,13 @@ impl Intervals {
             last.merge(&all.since(&self.before));
         }
         last
+    }
+
+    /// The times of all requests of the last slots, without those of the current one.
+    pub(crate) fn times(&self) -> Distribution {
+        let mut times = Distribution::default();
+        self.past.iter().for_each(|(_, added)| times.merge(&added.total));
+        times
     }
 
     /// Forgets what was measured.

@@ -24,6 +24,7 @@ pub(crate) struct Series {
     /// The slot of the intervals; later than theirs never.
     slot: AtomicU64,
     intervals: Mutex<Intervals>,
+    /// Zero where there is too little to tell, or [`UNKNOWN`].
     p99_nanos: AtomicU64,
 }
 
@@ -99,7 +100,11 @@ impl Series {
     /// The p99 of the total over the last minutes, as it was when the current slot
     /// began; none while too few requests came to tell.
     pub(crate) fn p99(&self) -> Option<Duration> {
-        Some(self.p99_nanos.load(Relaxed)).filter(|nanos| *nanos > 0).map(Duration::from_nanos)
+        let nanos = match self.p99_nanos.load(Relaxed) {
+            UNKNOWN => self.find_p99(),
+            nanos => nanos,
+        };
+        Some(nanos).filter(|nanos| *nanos > 0).map(Duration::from_nanos)
     }
 
     pub(crate) fn reset(&self) {
@@ -132,12 +137,21 @@ impl Series {
         if slot <= self.slot.load(Relaxed) {
             return;
         }
-        let all = self.measurements();
-        intervals.turn(slot, all.clone());
-        let lately = intervals.last(Interval::FiveMinutes, slot, &all).total;
-        let p99 = lately.quantile(0.99).filter(|_| lately.count() >= ENOUGH_FOR_P99);
-        self.p99_nanos.store(p99.map_or(0, |p99| p99.as_nanos() as u64), Relaxed);
+        intervals.turn(slot, self.measurements());
+        self.p99_nanos.store(UNKNOWN, Relaxed);
         self.slot.store(slot, Relaxed);
+    }
+
+    /// Adds the last minutes up, once in a slot and only if somebody asks; 0 where
+    /// there is nothing to tell, or another thread is at it.
+    #[cold]
+    fn find_p99(&self) -> u64 {
+        let Ok(intervals) = self.intervals.try_lock() else { return 0 };
+        let lately = intervals.times();
+        let p99 = lately.quantile(0.99).filter(|_| lately.count() >= ENOUGH_FOR_P99);
+        let nanos = p99.map_or(0, |p99| p99.as_nanos() as u64);
+        self.p99_nanos.store(nanos, Relaxed);
+        nanos
     }
 
     fn intervals(&self) -> MutexGuard<'_, Intervals> {
@@ -151,6 +165,9 @@ struct Part {
     tally: Arc<Tally>,
     meter: Meter,
 }
+
+/// Nobody asked since the slot began.
+const UNKNOWN: u64 = u64::MAX;
 
 /// Fewer say nothing about one request in a hundred.
 const ENOUGH_FOR_P99: u64 = 100;
