@@ -293,6 +293,12 @@ async fn series_are_told_apart_by_method_status_and_route() {
     assert_eq!((not_found.count(), snapshot.merged().count()), (1, 7));
 }
 
+#[test]
+fn a_clone_of_the_service_adds_one_pointer_to_that_of_the_service_inside() {
+    let size = size_of::<LatencyService<[u8; 24]>>();
+    assert_eq!(size, 24 + size_of::<usize>());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_series_takes_what_the_documentation_says() {
     let gate = Gate::closed();
