@@ -59,7 +59,9 @@ impl Call {
         &mut self,
         response: Response<B>,
     ) -> Option<Response<LatencyBody<B>>> {
-        self.waiting.take().map(|waiting| waiting.answered(response))
+        // A judge that panics leaves a request that was abandoned.
+        let judge = self.waiting.as_ref()?.judge(&ResponseHead::new(&response));
+        self.waiting.take().map(|waiting| waiting.answered(response, judge))
     }
 
     /// Ends without a response, by an error of the service.
@@ -164,16 +166,24 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn answered<B: Body>(self, mut response: Response<B>) -> Response<LatencyBody<B>> {
+    fn judge(&self, response: &ResponseHead<'_>) -> Judge {
+        let settings = &self.flight.settings;
+        let judge = Judge::new(&*settings.classify, response);
+        match settings.slow_after {
+            Some(slow) => judge.slow_after(slow),
+            None => judge,
+        }
+    }
+
+    fn answered<B: Body>(
+        self,
+        mut response: Response<B>,
+        judge: Judge,
+    ) -> Response<LatencyBody<B>> {
         let Self { flight, route, request_bytes, times, trace } = self;
-        let settings = &flight.settings;
         let head = ResponseHead::new(&response);
         let method = flight.protocol.method().unwrap_or(&Method::GET);
         let expected = Expected::of(method, &head, &response.body().size_hint());
-        let mut judge = Judge::new(&*settings.classify, &head);
-        if let Some(slow) = settings.slow_after {
-            judge = judge.slow_after(slow);
-        }
         let detail = Detail::of(flight.protocol, &head);
         let labels = Labels {
             protocol: flight.protocol,

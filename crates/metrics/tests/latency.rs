@@ -236,7 +236,8 @@ async fn the_user_may_judge() {
 async fn a_judge_that_panics_leaves_nothing_in_flight() {
     struct Broken;
     impl Classify for Broken {
-        fn head(&self, _: &ResponseHead<'_>) -> Verdict {
+        fn head(&self, response: &ResponseHead<'_>) -> Verdict {
+            assert_eq!(response.status(), 200, "on purpose");
             Verdict::Open
         }
         fn trailers(&self, _: Option<&HeaderMap>) -> Outcome {
@@ -244,10 +245,17 @@ async fn a_judge_that_panics_leaves_nothing_in_flight() {
         }
     }
     let layer = LatencyLayer::new().classify(Broken);
-    let (service, handle) = measured(layer, |_, _| Answer::ok(MockBody::new()));
-    let response = service.oneshot(get("/")).await.unwrap();
+    let (mut service, handle) = measured(layer, |_, head| match head.uri().path() {
+        "/404" => status(404).into(),
+        _ => Answer::ok(MockBody::new()),
+    });
+    let response = service.clone().oneshot(get("/")).await.unwrap();
     assert!(catch_unwind(AssertUnwindSafe(|| drop(response))).is_err());
     assert_eq!(handle.in_flight(), 0);
+    let mut call = Box::pin(called(&mut service, "/404").await);
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(poll(call.as_mut())))).is_err());
+    drop(call);
+    assert_eq!((handle.in_flight(), handle.snapshot().merged().outcomes.abandoned), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
