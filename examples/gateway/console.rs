@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -14,7 +14,8 @@ use tower_edge::metrics::{PrometheusHandle, PrometheusRecorder};
 use crate::flags::Misuse;
 use crate::server::{self, Patience};
 
-/// Serves `GET /metrics`, in the text format of Prometheus, and says where.
+/// Serves `GET /metrics`, in whichever format of Prometheus the scraper prefers,
+/// and says where.
 ///
 /// Two gateways on one machine want the same default address: the second one
 /// goes without a console rather than not at all.
@@ -30,7 +31,7 @@ pub(crate) async fn start(wanted: Option<SocketAddr>) -> Result<Option<SocketAdd
     let collected = PrometheusRecorder::new().install();
     let collected = collected.map_err(io::Error::other)?;
     let service = tower::service_fn(move |request: Request<Incoming>| {
-        let answer = answer(request.method(), request.uri().path(), &collected);
+        let answer = answer(&request, &collected);
         async move { Ok::<_, Infallible>(answer) }
     });
     let patience = Patience { idle: IDLE, grace: Duration::ZERO };
@@ -38,11 +39,13 @@ pub(crate) async fn start(wanted: Option<SocketAddr>) -> Result<Option<SocketAdd
     Ok(Some(address))
 }
 
-fn answer(method: &Method, path: &str, collected: &PrometheusHandle) -> Response<Full<Bytes>> {
-    let (status, media_type, body) = match (path, *method == Method::GET) {
-        ("/metrics", true) => (StatusCode::OK, PrometheusHandle::CONTENT_TYPE, collected.render()),
-        ("/metrics", false) => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "Only GET.\n".into()),
-        _ => (StatusCode::NOT_FOUND, TEXT, "There is only /metrics.\n".into()),
+fn answer<B>(request: &Request<B>, collected: &PrometheusHandle) -> Response<Full<Bytes>> {
+    let (status, (media_type, body)) = match (request.uri().path(), request.method()) {
+        ("/metrics", &Method::GET) => {
+            (StatusCode::OK, collected.render_for(request.headers().get(ACCEPT)))
+        }
+        ("/metrics", _) => (StatusCode::METHOD_NOT_ALLOWED, (TEXT, "Only GET.\n".into())),
+        _ => (StatusCode::NOT_FOUND, (TEXT, "There is only /metrics.\n".into())),
     };
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;

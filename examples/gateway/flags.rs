@@ -27,7 +27,7 @@ pub(crate) struct Flags {
     #[arg(long)]
     pub(crate) origin_http2: bool,
 
-    /// Where to serve GET /metrics, in the text format of Prometheus [default:
+    /// Where to serve GET /metrics, in the formats of Prometheus [default:
     /// 127.0.0.1:3001, or nowhere if that is taken]
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) console: Option<SocketAddr>,

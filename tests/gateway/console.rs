@@ -19,6 +19,20 @@ async fn the_console_tells_what_the_cache_did() {
 }
 
 #[tokio::test]
+async fn a_scraper_gets_the_format_that_it_prefers() {
+    const MESSAGES: &str = "application/vnd.google.protobuf;\
+        proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,text/plain;q=0.3";
+    let gateway = gateway(&[]).await;
+    for (accept, media_type) in
+        [("*/*", "text/plain; version=0.0.4"), (MESSAGES, "application/vnd.google.protobuf")]
+    {
+        let scrape = console(&gateway).unwrap();
+        let head = run(&format!("{scrape} -sSo /dev/null -D - -H 'Accept: {accept}'")).await;
+        assert!(head.contains(&format!("content-type: {media_type}")), "{head}");
+    }
+}
+
+#[tokio::test]
 async fn a_second_gateway_starts_without_a_console() {
     let start = async || {
         let flags = ["--listen", "127.0.0.1:0"];
