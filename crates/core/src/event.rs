@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use crate::{Key, Refusal};
 
@@ -16,6 +17,21 @@ pub enum Event<'a> {
         /// Who was refused, where the layer tells requests apart.
         key: Option<&'a Key>,
     },
+    /// A layer would have answered by itself, and only watches for now.
+    WouldRefuse {
+        /// Why, and when to come back.
+        refusal: &'a Refusal,
+        /// Who would have been refused, where the layer tells requests apart.
+        key: Option<&'a Key>,
+    },
+    /// A request waited for its quota before it was called on.
+    Waited {
+        /// How long.
+        time: Duration,
+    },
+    /// A rate limit forgot a key that was in use: it has more of them than there
+    /// is room for.
+    KeyEvicted,
     /// A cache answered a request, or let it pass.
     CacheLookup {
         /// What it found, in the words of RFC 9211: `hit`, `miss`, `stale`, ...

@@ -14,6 +14,7 @@ pub struct Problem {
     status: StatusCode,
     grpc_status: u8,
     detail: &'static str,
+    kind: Option<(&'static str, &'static str)>,
 }
 
 impl Problem {
@@ -34,11 +35,28 @@ impl Problem {
             assert!(plain, "a detail is plain text");
             at += 1;
         }
-        Self { status, grpc_status, detail }
+        Self { status, grpc_status, detail, kind: None }
+    }
+
+    /// Names the problem's type, a URI, and the title that belongs to it
+    /// (RFC 9457 §3.1).
+    pub(crate) const fn of_type(mut self, uri: &'static str, title: &'static str) -> Self {
+        self.kind = Some((uri, title));
+        self
     }
 
     /// Renders the answer for the client of `request`; for HEAD without its body.
     pub fn response(&self, request: &RequestHead<'_>) -> Response<Bytes> {
+        self.response_with(request, "")
+    }
+
+    /// As [`response`](Self::response), with more members in JSON, each after a
+    /// comma.
+    pub(crate) fn response_with(
+        &self,
+        request: &RequestHead<'_>,
+        members: &str,
+    ) -> Response<Bytes> {
         if request.is_grpc() {
             return self.grpc();
         }
@@ -47,9 +65,14 @@ impl Problem {
             true => ("text/plain; charset=utf-8", format!("{status} {detail}\n")),
             false => {
                 // RFC 9457 §4.2.1: without a type, the title is the status's own.
-                let title = self.status.canonical_reason().unwrap_or("Error");
-                let json =
-                    format!(r#"{{"status":{status},"title":"{title}","detail":"{detail}"}}"#);
+                let own = self.status.canonical_reason().unwrap_or("Error");
+                let (kind, title) = match self.kind {
+                    Some((uri, title)) => (format!(r#""type":"{uri}","#), title),
+                    None => (String::new(), own),
+                };
+                let json = format!(
+                    r#"{{{kind}"status":{status},"title":"{title}","detail":"{detail}"{members}}}"#
+                );
                 ("application/problem+json", json)
             }
         };

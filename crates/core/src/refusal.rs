@@ -65,7 +65,20 @@ impl Refusal {
     /// `Retry-After` is in seconds, rounded up and never 0; gRPC clients get
     /// `grpc-retry-pushback-ms`.
     pub fn response(&self, request: &RequestHead<'_>) -> Response<Bytes> {
-        let mut response = self.problem().response(request);
+        self.response_naming(&[], request)
+    }
+
+    /// As [`response`](Self::response), naming the quotas that were exceeded to
+    /// clients that read JSON: the member `violated-policies` of the problem type
+    /// `quota-exceeded` (draft-ietf-httpapi-ratelimit-headers-11 §5.1).
+    ///
+    /// Names are printable ASCII without quotes and backslashes.
+    pub fn response_naming(&self, policies: &[&str], request: &RequestHead<'_>) -> Response<Bytes> {
+        let members = match policies {
+            [] => String::new(),
+            names => format!(r#","violated-policies":["{}"]"#, names.join(r#"",""#)),
+        };
+        let mut response = self.problem().response_with(request, &members);
         if let Some(wait) = self.retry_after {
             let millis =
                 u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).max(1);
@@ -94,9 +107,17 @@ impl Refusal {
             Reason::CircuitOpen => (StatusCode::SERVICE_UNAVAILABLE, 14, "service is unavailable"),
             Reason::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, 4, "deadline exceeded"),
         };
-        Problem::new(status, grpc_status, detail)
+        let problem = Problem::new(status, grpc_status, detail);
+        match self.reason {
+            Reason::RateLimited => problem.of_type(QUOTA_EXCEEDED, QUOTA_EXCEEDED_TITLE),
+            _ => problem,
+        }
     }
 }
+
+const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+const QUOTA_EXCEEDED_TITLE: &str =
+    "Request cannot be satisfied as assigned quota has been exceeded";
 
 #[cfg(test)]
 mod tests {
@@ -141,6 +162,23 @@ mod tests {
             assert_eq!(grpc.headers()["grpc-retry-pushback-ms"], millis);
             assert!(!grpc.headers().contains_key("retry-after"));
         }
+    }
+
+    #[test]
+    fn a_quota_that_was_exceeded_has_a_type_and_its_name() {
+        let request = Request::new(());
+        let refusal = Refusal::new(Reason::RateLimited);
+        let response = refusal.response_naming(&["daily", "burst"], &RequestHead::new(&request));
+        assert_eq!(
+            response.body(),
+            r#"{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","#
+                .to_owned()
+                + r#""status":429,"#
+                + r#""title":"Request cannot be satisfied as assigned quota has been exceeded","#
+                + r#""detail":"quota exceeded","violated-policies":["daily","burst"]}"#,
+        );
+        let plain = refusal.response(&RequestHead::new(&request));
+        assert!(plain.body().ends_with(br#""detail":"quota exceeded"}"#));
     }
 
     #[test]
