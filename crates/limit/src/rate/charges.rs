@@ -1,18 +1,21 @@
 //! Several quotas charged together or not at all.
 
+use std::sync::Arc;
+
 use super::bucket::Bucket;
 use super::rule::Verdict;
 use super::table::Spot;
 
 /// What a request costs by one quota.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Charge<'a> {
-    pub(crate) bucket: &'a Bucket,
+pub(crate) struct Cost {
+    /// Which of the buckets.
+    pub(crate) bucket: u32,
     pub(crate) spot: Spot,
-    pub(crate) cost: u32,
+    pub(crate) permits: u32,
 }
 
-/// The quota that refuses for the longest time, by its place among the charges.
+/// The quota that refuses for the longest time, by its place among the costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
     pub(crate) by: usize,
@@ -25,19 +28,23 @@ pub(crate) struct Refused {
 /// All are asked before one is charged. Who is charged and then outrun at the
 /// next quota is refunded, which may refuse others meanwhile and never admits too
 /// many. A refusal by one quota alone writes nothing.
-pub(crate) fn charge_all(charges: &[Charge<'_>], nanos: u64) -> Result<usize, Refused> {
-    if charges.len() > 1
-        && let Some(refused) = longest(charges, nanos, |_| 0)
+pub(crate) fn charge_all(
+    buckets: &[Arc<Bucket>],
+    costs: &[Cost],
+    nanos: u64,
+) -> Result<usize, Refused> {
+    if costs.len() > 1
+        && let Some(refused) = longest(buckets, costs, nanos, |_| 0)
     {
         return Err(refused);
     }
     let mut evicted = 0;
-    for (by, charge) in charges.iter().enumerate() {
-        let tried = charge.bucket.charge(charge.spot, nanos, charge.cost);
+    for (by, cost) in costs.iter().enumerate() {
+        let tried = cost.bucket(buckets).charge(cost.spot, nanos, cost.permits);
         evicted += usize::from(tried.evicted);
         if let Verdict::Refuse { wait } = tried.verdict {
-            for done in &charges[..by] {
-                done.bucket.refund(done.spot, nanos, done.cost);
+            for done in &costs[..by] {
+                done.bucket(buckets).refund(done.spot, nanos, done.permits);
             }
             return Err(Refused { by, wait });
         }
@@ -45,32 +52,41 @@ pub(crate) fn charge_all(charges: &[Charge<'_>], nanos: u64) -> Result<usize, Re
     Ok(evicted)
 }
 
-/// The quota that would refuse for the longest time, if so much more were asked
-/// of each before.
+/// The quota that would refuse for the longest time, if so many permits were
+/// asked of each before.
 pub(crate) fn longest(
-    charges: &[Charge<'_>],
+    buckets: &[Arc<Bucket>],
+    costs: &[Cost],
     nanos: u64,
-    before: impl Fn(usize) -> u64,
+    before: impl Fn(&Cost) -> u64,
 ) -> Option<Refused> {
-    let waits = charges.iter().enumerate().filter_map(|(by, charge)| {
-        let before = before(by);
-        let wait = match charge.bucket.check(charge.spot, nanos, charge.cost) {
+    let waits = costs.iter().enumerate().filter_map(|(by, cost)| {
+        let (bucket, before) = (cost.bucket(buckets), before(cost));
+        let wait = match bucket.check(cost.spot, nanos, cost.permits) {
             Verdict::Refuse { wait: Some(wait) } => {
-                Some(wait.saturating_add(charge.bucket.time_for(before)))
+                Some(wait.saturating_add(bucket.time_for(before)))
             }
             Verdict::Refuse { wait: None } => None,
             Verdict::Admit { .. } if before == 0 => return None,
-            Verdict::Admit { .. } => Some(charge.bucket.time_for(before)),
+            Verdict::Admit { .. } => Some(bucket.time_for(before)),
         };
         Some(Refused { by, wait })
     });
-    // The first of those that wait equally long.
-    waits.reduce(|longest, next| {
-        let longer = match (longest.wait, next.wait) {
-            (None, _) => false,
-            (Some(_), None) => true,
-            (Some(longest), Some(next)) => next > longest,
-        };
-        if longer { next } else { longest }
-    })
+    waits.reduce(|longest, next| if next.is_longer(&longest) { next } else { longest })
+}
+
+impl Cost {
+    pub(crate) fn bucket<'a>(&self, buckets: &'a [Arc<Bucket>]) -> &'a Bucket {
+        &buckets[self.bucket as usize]
+    }
+}
+
+impl Refused {
+    fn is_longer(&self, than: &Self) -> bool {
+        match (self.wait, than.wait) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(wait), Some(than)) => wait > than,
+        }
+    }
 }

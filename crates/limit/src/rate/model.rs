@@ -25,14 +25,14 @@ mod sync {
     }
 
     pub(super) const WAYS: usize = 2;
-    pub(super) const TURNS: usize = 1;
+    pub(super) const TURNS: usize = 2;
 }
 
 use loom::sync::Arc;
 use loom::thread;
 
 use self::bucket::Bucket;
-use self::charges::{Charge, charge_all};
+use self::charges::{Cost, charge_all};
 use self::quota::{Quota, SECOND};
 use self::rule::Verdict;
 use self::table::Spot;
@@ -118,19 +118,16 @@ fn an_eviction_beside_its_key_loses_no_charge_that_it_did_not_count() {
 #[test]
 fn several_quotas_are_charged_together_or_not_at_all() {
     interleaved(|| {
-        let narrow = Arc::new(Bucket::new(&quota(1), 1));
-        let wide = Arc::new(Bucket::new(&quota(5), 1));
-        let both = |wide: &Bucket, narrow: &Bucket, turn: bool| {
-            let charge = |bucket| Charge { bucket, spot: spot(1), cost: 1 };
-            let charges = [charge(wide), charge(narrow)];
-            let charges = if turn { [charges[1], charges[0]] } else { charges };
-            u32::from(charge_all(&charges, 0).is_ok())
+        let buckets = [5, 1].map(|burst| std::sync::Arc::new(Bucket::new(&quota(burst), 1)));
+        let both = |buckets: &[_], turn: u32| {
+            let cost = |bucket| Cost { bucket, spot: spot(1), permits: 1 };
+            u32::from(charge_all(buckets, &[cost(turn), cost(1 - turn)], 0).is_ok())
         };
-        let others = (wide.clone(), narrow.clone());
-        let thread = thread::spawn(move || both(&others.0, &others.1, true));
-        let admitted = both(&wide, &narrow, false) + thread.join().unwrap();
+        let others = buckets.clone();
+        let thread = thread::spawn(move || both(&others, 1));
+        let admitted = both(&buckets, 0) + thread.join().unwrap();
         assert_eq!(admitted, 1);
-        assert_eq!((available(&wide, 1), available(&narrow, 1)), (4, 0));
+        assert_eq!((available(&buckets[0], 1), available(&buckets[1], 1)), (4, 0));
     });
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct Table {
 }
 
 /// Where a key's word can be, and how it is told from others.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Spot(u64);
 
 /// What became of an attempt to charge a key.
@@ -34,7 +34,7 @@ pub(crate) struct Tried {
 
 impl Spot {
     /// Of a key with this hash, all of whose bits count.
-    pub(crate) fn new(hash: u64) -> Self {
+    pub(crate) const fn new(hash: u64) -> Self {
         Self(hash)
     }
 
@@ -90,6 +90,7 @@ impl Table {
     }
 
     /// The bytes that the words take.
+    #[cfg(test)]
     pub(crate) fn memory(&self) -> usize {
         size_of_val(&*self.sets)
     }
