@@ -2,4 +2,7 @@
 
 mod rate;
 
-pub use rate::Quota;
+pub use rate::{
+    Charge, KeyState, Keyless, Limit, LimitHandle, LimitStats, Quota, RateLimit, RateLimitBody,
+    RateLimitFuture, RateLimitLayer, Tier,
+};

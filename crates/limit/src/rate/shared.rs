@@ -1,0 +1,358 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use ahash::RandomState;
+use http::{HeaderMap, Response};
+use tower_edge_core::{
+    Clock, Event, Key, Observe, OnRefuse, Reason, Refusal, ReplyBody, RequestHead, Trace,
+};
+
+use super::bucket::{Bucket, Standing};
+use super::charges::{self, Cost, Refused, charge_all};
+use super::fields::{self, Policy};
+use super::limit::{Keyless, Limit};
+use super::queue::{Line, Place, Queues};
+use super::rule::Verdict;
+use super::table::Spot;
+
+/// What the layer and all its services and requests share. The buckets stay the
+/// same when a setting changes.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) limits: Vec<Limit>,
+    /// Those of all tiers of all limits, in their order.
+    pub(crate) buckets: Vec<Arc<Bucket>>,
+    pub(crate) seed: RandomState,
+    pub(crate) clock: Clock,
+    /// When the buckets' time began.
+    pub(crate) start: Instant,
+    pub(crate) mode: Mode,
+    pub(crate) backpressure: bool,
+    pub(crate) fields: bool,
+    pub(crate) common_fields: bool,
+    pub(crate) on_refuse: Option<OnRefuse>,
+    pub(crate) observe: Option<Arc<dyn Observe>>,
+    pub(crate) queues: Arc<Queues>,
+    pub(crate) counts: Arc<Counts>,
+}
+
+/// What is done with a request whose quota is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Refuse,
+    /// It waits, for so many nanoseconds at the most, among so many of its key.
+    Wait {
+        most: u64,
+        places: usize,
+    },
+    Shadow,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) refused: AtomicU64,
+    pub(crate) would_refuse: AtomicU64,
+    pub(crate) waited: AtomicU64,
+    pub(crate) evicted: AtomicU64,
+}
+
+/// What a request costs by all the quotas that apply to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Costs {
+    costs: [Cost; MOST],
+    len: usize,
+}
+
+/// What becomes of a request.
+pub(crate) enum Admission {
+    Admit,
+    Refuse(Refused),
+    /// At the first poll, where it takes a place: one that is never polled would
+    /// keep those behind it waiting.
+    Wait,
+}
+
+impl Shared {
+    pub(crate) fn add(&mut self, limit: Limit) {
+        assert!(self.limits.len() < MOST, "a layer has at most {MOST} limits");
+        let bucket = |(_, quota): &(_, _)| Arc::new(Bucket::new(quota, limit.keys));
+        self.buckets.extend(limit.tiers.iter().map(bucket));
+        self.limits.push(limit);
+    }
+
+    /// The time as the buckets have it, for use in `Service::call`.
+    pub(crate) fn called(&self) -> u64 {
+        self.nanos_at(Trace::read(&self.clock))
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.nanos_at(self.clock.now())
+    }
+
+    /// That time as everybody has it; at the latest in three years.
+    pub(crate) fn instant(&self, nanos: u64) -> Instant {
+        self.start + Duration::from_nanos(nanos.min(LATEST))
+    }
+
+    /// What a request costs; an error if a limit refuses it for want of a key.
+    pub(crate) fn costs(&self, head: &RequestHead<'_>) -> Result<Costs, Refused> {
+        let mut costs = Costs::NONE;
+        let mut first = 0;
+        for limit in &self.limits {
+            let key = match limit.key.as_ref().map(|key| key.key(head)) {
+                None => Some(Key::GLOBAL),
+                Some(None) => match limit.keyless {
+                    Keyless::Admit => None,
+                    Keyless::Share => Some(Key::GLOBAL),
+                    Keyless::Refuse => return Err(Refused { by: usize::MAX, wait: None }),
+                },
+                Some(key) => key,
+            };
+            if let Some(key) = key
+                && let Some(tier) = limit.tier_of(head, &key)
+            {
+                let permits = limit.cost_of(head);
+                costs.push(Cost { bucket: first + tier as u32, spot: self.spot(&key), permits });
+            }
+            first += limit.tiers.len() as u32;
+        }
+        Ok(costs)
+    }
+
+    /// Charges a request, or says why not.
+    pub(crate) fn admit(&self, costs: &Costs, nanos: u64) -> Admission {
+        let Mode::Wait { most, .. } = self.mode else {
+            return match self.charge(costs, nanos) {
+                Ok(()) => Admission::Admit,
+                Err(refused) => Admission::Refuse(refused),
+            };
+        };
+        if self.queues.waiting() == 0 {
+            match self.charge(costs, nanos) {
+                Ok(()) => return Admission::Admit,
+                Err(refused) if refused.wait.is_none_or(|wait| wait > most) => {
+                    return Admission::Refuse(refused);
+                }
+                Err(_) => {}
+            }
+        }
+        Admission::Wait
+    }
+
+    /// Takes a place in the queue of the quota that makes a request wait the
+    /// longest, or says why not: refused, or none if it need not wait.
+    pub(crate) fn enter(&self, costs: &Costs, nanos: u64) -> Result<Place, Option<Refused>> {
+        let Mode::Wait { most, places } = self.mode else { return Err(None) };
+        let line = |cost: &Cost| Line { bucket: cost.bucket, spot: cost.spot };
+        self.queues.enter(|lines| {
+            let costs = costs.as_slice();
+            let before = |cost: &Cost| lines.cost(&line(cost));
+            let Some(refused) = charges::longest(&self.buckets, costs, nanos, before) else {
+                return Err(None);
+            };
+            let cost = &costs[refused.by];
+            let in_time = refused.wait.is_some_and(|wait| wait <= most);
+            match in_time && lines.waiting(&line(cost)) < places {
+                true => Ok((line(cost), cost.permits)),
+                false => Err(Some(refused)),
+            }
+        })
+    }
+
+    pub(crate) fn charge(&self, costs: &Costs, nanos: u64) -> Result<(), Refused> {
+        let evicted = charge_all(&self.buckets, costs.as_slice(), nanos)?;
+        (0..evicted).for_each(|_| self.tell_of_eviction());
+        Ok(())
+    }
+
+    /// When the first of a queue may be admitted.
+    pub(crate) fn wait(&self, costs: &Costs, nanos: u64) -> Option<Refused> {
+        charges::longest(&self.buckets, costs.as_slice(), nanos, |_| 0)
+    }
+
+    /// Charges by the limits that `permits` gives something for, after the fact.
+    pub(crate) fn charge_more(&self, costs: &Costs, permits: impl Fn(&Limit) -> u32) {
+        let nanos = self.now();
+        for cost in costs.as_slice() {
+            match permits(self.limit_of(cost.bucket)) {
+                0 => {}
+                permits if cost.bucket(&self.buckets).force(cost.spot, nanos, permits) => {
+                    self.tell_of_eviction();
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether a response may be charged.
+    pub(crate) fn charges(&self) -> bool {
+        self.limits.iter().any(Limit::charges)
+    }
+
+    /// The quota that leaves the least, with its place among the costs.
+    pub(crate) fn standing(&self, costs: &Costs, nanos: u64) -> Option<(usize, Standing)> {
+        let standings = costs.as_slice().iter().enumerate();
+        let standings =
+            standings.map(|(by, cost)| (by, cost.bucket(&self.buckets).standing(cost.spot, nanos)));
+        standings.min_by_key(|(_, standing)| standing.available)
+    }
+
+    /// Tells the client how it stands.
+    pub(crate) fn write(
+        &self,
+        costs: &Costs,
+        (by, standing): (usize, Standing),
+        fields: &mut HeaderMap,
+    ) {
+        let policies = costs.as_slice().iter().map(|cost| self.policy(cost.bucket));
+        let reported = self.policy(costs.as_slice()[by].bucket);
+        if self.fields {
+            fields::add(fields, policies, (reported.name, standing));
+        }
+        if self.common_fields {
+            fields::add_common(fields, reported, standing);
+        }
+    }
+
+    /// Counts and tells a refusal, and answers unless this layer only watches.
+    pub(crate) fn refuse<B>(
+        &self,
+        head: &RequestHead<'_>,
+        costs: Option<&Costs>,
+        refused: Refused,
+        nanos: u64,
+    ) -> Option<Response<ReplyBody<B>>> {
+        let refusal = Refusal::new(Reason::RateLimited);
+        let refusal = match refused.wait {
+            Some(wait) => refusal.retry_after(Duration::from_nanos(wait)),
+            None => refusal,
+        };
+        let by = costs.and_then(|costs| costs.as_slice().get(refused.by));
+        let key = by.and_then(|cost| self.limit_of(cost.bucket).key.as_ref()?.key(head));
+        if self.mode == Mode::Shadow {
+            self.counts.would_refuse.fetch_add(1, Ordering::Relaxed);
+            self.tell(&Event::WouldRefuse { refusal: &refusal, key: key.as_ref() });
+            return None;
+        }
+        self.counts.refused.fetch_add(1, Ordering::Relaxed);
+        self.tell(&Event::Refused { refusal: &refusal, key: key.as_ref() });
+        let mut response = match &self.on_refuse {
+            Some(_) => refusal.response_by(self.on_refuse.as_ref(), head),
+            None => refusal.response_naming(&self.violated(costs, refused, nanos), head),
+        };
+        if let (Some(costs), Some(cost)) = (costs, by) {
+            let mut standing = cost.bucket(&self.buckets).standing(cost.spot, nanos);
+            // A retry is not to be earlier than what the field says (§6).
+            standing.within = refused.wait.unwrap_or(standing.within);
+            self.write(costs, (refused.by, standing), response.headers_mut());
+        }
+        Some(response.map(ReplyBody::bytes))
+    }
+
+    /// How long the limits that everybody shares have no permit left.
+    pub(crate) fn pressure(&self) -> Option<u64> {
+        let nanos = self.now();
+        let mut first = 0;
+        let waits = self.limits.iter().map(|limit| {
+            let bucket = &self.buckets[first];
+            first += limit.tiers.len();
+            match (&limit.key, bucket.check(self.spot(&Key::GLOBAL), nanos, 1)) {
+                (None, Verdict::Refuse { wait: Some(wait) }) => wait,
+                _ => 0,
+            }
+        });
+        waits.max().filter(|wait| *wait > 0)
+    }
+
+    pub(crate) fn bucket(&self, name: &str) -> Option<&Bucket> {
+        let names = self.limits.iter().flat_map(|limit| &limit.tiers);
+        let named = names.zip(&self.buckets).find(|((known, _), _)| **known == *name);
+        named.map(|(_, bucket)| &**bucket)
+    }
+
+    pub(crate) fn spot(&self, key: &Key) -> Spot {
+        Spot::new(self.seed.hash_one(key.as_bytes()))
+    }
+
+    pub(crate) fn tell(&self, event: &Event<'_>) {
+        if let Some(observe) = &self.observe {
+            observe.event(event);
+        }
+    }
+
+    /// The names of all quotas that are used up.
+    fn violated(&self, costs: Option<&Costs>, refused: Refused, nanos: u64) -> Vec<&str> {
+        let costs = costs.map_or(&[][..], Costs::as_slice).iter().enumerate();
+        let violated = costs.filter(|(by, cost)| {
+            let bucket = cost.bucket(&self.buckets);
+            let verdict = bucket.check(cost.spot, nanos, cost.permits);
+            *by == refused.by || matches!(verdict, Verdict::Refuse { .. })
+        });
+        violated.map(|(_, cost)| self.name(cost.bucket)).collect()
+    }
+
+    fn policy(&self, bucket: u32) -> Policy<'_> {
+        let (permits, nanos) = self.buckets[bucket as usize].rate();
+        Policy { name: self.name(bucket), permits, nanos }
+    }
+
+    fn name(&self, bucket: u32) -> &str {
+        let mut names = self.limits.iter().flat_map(|limit| &limit.tiers);
+        names.nth(bucket as usize).map_or("", |(name, _)| name)
+    }
+
+    fn limit_of(&self, bucket: u32) -> &Limit {
+        let mut first = 0;
+        let owner = self.limits.iter().find(|limit| {
+            first += limit.tiers.len();
+            (bucket as usize) < first
+        });
+        owner.expect("every bucket was made for a limit")
+    }
+
+    fn tell_of_eviction(&self) {
+        self.counts.evicted.fetch_add(1, Ordering::Relaxed);
+        self.tell(&Event::KeyEvicted);
+    }
+
+    fn nanos_at(&self, instant: Instant) -> u64 {
+        let passed = instant.saturating_duration_since(self.start);
+        passed.as_secs().saturating_mul(1_000_000_000).saturating_add(passed.subsec_nanos().into())
+    }
+}
+
+impl Costs {
+    const NONE: Self = {
+        let nothing = Cost { bucket: 0, spot: Spot::new(0), permits: 0 };
+        Self { costs: [nothing; MOST], len: 0 }
+    };
+
+    pub(crate) fn as_slice(&self) -> &[Cost] {
+        &self.costs[..self.len]
+    }
+
+    /// There is a place for each limit.
+    fn push(&mut self, cost: Cost) {
+        if let Some(free) = self.costs.get_mut(self.len) {
+            *free = cost;
+            self.len += 1;
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("limits", &self.limits)
+            .field("mode", &self.mode)
+            .field("counts", &self.counts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What fits into a request's costs.
+const MOST: usize = 8;
+/// No timer is set for later, in nanoseconds.
+const LATEST: u64 = 100_000_000_000_000_000;
