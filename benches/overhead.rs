@@ -63,7 +63,7 @@ fn main() -> ExitCode {
     bench.run()
 }
 
-fn edge() -> Edge<Optional<LatencyLayer>, Optional<CacheLayer>> {
+fn edge() -> Edge<Optional<LatencyLayer>, Identity, Optional<CacheLayer>> {
     Edge::new().latency(LatencyLayer::new()).cache(CacheLayer::new(2 << 20))
 }
 

@@ -2,6 +2,7 @@ use http::{Request, Response};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_edge::Edge;
 use tower_edge::cache::CacheLayer;
+use tower_edge::limit::{Limit, Quota, RateLimitLayer, nonzero};
 use tower_edge::metrics::LatencyLayer;
 use tower_edge_testkit::{Answer, MockBody, Received, Upstream, UpstreamHandle};
 
@@ -43,6 +44,25 @@ async fn latency_stands_outside_the_cache_whatever_order_they_are_set_in() {
         assert_eq!(latency.snapshot().merged().outcomes.success, 3);
         assert_eq!(latency.in_flight(), 0);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rate_limit_stands_between_latency_and_the_cache() {
+    let latency = LatencyLayer::new();
+    let handle = latency.handle();
+    let all = Limit::new("all", Quota::per_hour(nonzero!(2)));
+    let edge = Edge::new()
+        .cache(CacheLayer::new(1 << 20))
+        .rate_limit(RateLimitLayer::new(all))
+        .latency(latency);
+    let (upstream, calls) = upstream();
+    let service = edge.layer(upstream);
+    for answer in ["answer 0", "answer 0"] {
+        assert_eq!(answered(&service).await, answer);
+    }
+    assert!(answered(&service).await.contains("quota exceeded"), "hits count too");
+    assert_eq!(calls.calls(), 1);
+    assert_eq!(handle.snapshot().merged().refusals.rate_limited, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -169,14 +169,13 @@ mod tests {
         let request = Request::new(());
         let refusal = Refusal::new(Reason::RateLimited);
         let response = refusal.response_naming(&["daily", "burst"], &RequestHead::new(&request));
-        assert_eq!(
-            response.body(),
-            r#"{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","#
-                .to_owned()
-                + r#""status":429,"#
-                + r#""title":"Request cannot be satisfied as assigned quota has been exceeded","#
-                + r#""detail":"quota exceeded","violated-policies":["daily","burst"]}"#,
+        let expected = concat!(
+            r#"{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","#,
+            r#""status":429,"#,
+            r#""title":"Request cannot be satisfied as assigned quota has been exceeded","#,
+            r#""detail":"quota exceeded","violated-policies":["daily","burst"]}"#,
         );
+        assert_eq!(response.body(), expected);
         let plain = refusal.response(&RequestHead::new(&request));
         assert!(plain.body().ends_with(br#""detail":"quota exceeded"}"#));
     }

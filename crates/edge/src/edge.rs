@@ -1,15 +1,18 @@
 #[cfg(feature = "cache")]
 use tower_edge_cache::CacheLayer;
-#[cfg(any(feature = "cache", feature = "latency"))]
+#[cfg(any(feature = "cache", feature = "latency", feature = "limit"))]
 use tower_edge_core::Optional;
+#[cfg(feature = "limit")]
+use tower_edge_limit::RateLimitLayer;
 #[cfg(feature = "latency")]
 use tower_edge_metrics::LatencyLayer;
 use tower_layer::{Identity, Layer};
 
 /// Stacks the layers in their right order, whatever order they are set in.
 ///
-/// Outermost first: latency, cache, the service. Latency sees all that a client
-/// sees; a hit does not wait for anything that protects the service.
+/// Outermost first: latency, rate limit, cache, the service. Latency sees all that
+/// a client sees; the rate limit protects the cache too; a hit does not wait for
+/// anything that protects the service.
 ///
 /// Each setter takes a layer or an `Option` of it, so that a configuration can
 /// leave it out at run time; a layer that is not set costs nothing. One `Edge` is
@@ -17,20 +20,24 @@ use tower_layer::{Identity, Layer};
 /// is below it for every request.
 ///
 /// ```
-/// # #[cfg(all(feature = "cache", feature = "latency"))] {
-/// use tower_edge::{Edge, cache::CacheLayer, metrics::LatencyLayer};
+/// # #[cfg(all(feature = "cache", feature = "latency", feature = "limit"))] {
+/// use tower_edge::limit::{Limit, Quota, RateLimitLayer, nonzero};
+/// use tower_edge::{Edge, cache::CacheLayer, core::ClientIp, metrics::LatencyLayer};
 ///
+/// let clients = Limit::new("client", Quota::per_second(nonzero!(100))).keyed(ClientIp::peer());
 /// let cached = std::env::args().len() < 9;
 /// let edge = Edge::new()
 ///     .cache(cached.then(|| CacheLayer::new(64 << 20)))
+///     .rate_limit(RateLimitLayer::new(clients))
 ///     .latency(LatencyLayer::new());
 /// # let _ = edge.clone();
 /// # }
 /// ```
 #[derive(Clone, Debug, Default)]
 #[must_use]
-pub struct Edge<Latency = Identity, Cache = Identity> {
+pub struct Edge<Latency = Identity, RateLimit = Identity, Cache = Identity> {
     latency: Latency,
+    rate_limit: RateLimit,
     cache: Cache,
 }
 
@@ -41,31 +48,41 @@ impl Edge {
     }
 }
 
-impl<L, C> Edge<L, C> {
+impl<L, R, C> Edge<L, R, C> {
     /// Measures latency around everything else.
     #[cfg(feature = "latency")]
     pub fn latency(
         self,
         layer: impl Into<Optional<LatencyLayer>>,
-    ) -> Edge<Optional<LatencyLayer>, C> {
-        Edge { latency: layer.into(), cache: self.cache }
+    ) -> Edge<Optional<LatencyLayer>, R, C> {
+        Edge { latency: layer.into(), rate_limit: self.rate_limit, cache: self.cache }
+    }
+
+    /// Admits requests as often as quotas allow.
+    #[cfg(feature = "limit")]
+    pub fn rate_limit(
+        self,
+        layer: impl Into<Optional<RateLimitLayer>>,
+    ) -> Edge<L, Optional<RateLimitLayer>, C> {
+        Edge { latency: self.latency, rate_limit: layer.into(), cache: self.cache }
     }
 
     /// Answers from memory what may be answered so.
     #[cfg(feature = "cache")]
-    pub fn cache(self, layer: impl Into<Optional<CacheLayer>>) -> Edge<L, Optional<CacheLayer>> {
-        Edge { latency: self.latency, cache: layer.into() }
+    pub fn cache(self, layer: impl Into<Optional<CacheLayer>>) -> Edge<L, R, Optional<CacheLayer>> {
+        Edge { latency: self.latency, rate_limit: self.rate_limit, cache: layer.into() }
     }
 }
 
-impl<S, L, C> Layer<S> for Edge<L, C>
+impl<S, L, R, C> Layer<S> for Edge<L, R, C>
 where
     C: Layer<S>,
-    L: Layer<C::Service>,
+    R: Layer<C::Service>,
+    L: Layer<R::Service>,
 {
     type Service = L::Service;
 
     fn layer(&self, inner: S) -> Self::Service {
-        self.latency.layer(self.cache.layer(inner))
+        self.latency.layer(self.rate_limit.layer(self.cache.layer(inner)))
     }
 }

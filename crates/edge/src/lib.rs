@@ -13,6 +13,10 @@
     doc = "| [`LatencyLayer`](metrics::LatencyLayer) | `latency` | measures time to first byte and to the end of the body |"
 )]
 #![cfg_attr(
+    feature = "limit",
+    doc = "| [`RateLimitLayer`](limit::RateLimitLayer) | `limit` | admits requests as often as quotas allow |"
+)]
+#![cfg_attr(
     feature = "cache",
     doc = "| [`CacheLayer`](cache::CacheLayer) | `cache` | answers from memory by RFC 9111 |"
 )]
@@ -32,6 +36,8 @@ pub use edge::Edge;
 #[cfg(feature = "cache")]
 pub use tower_edge_cache as cache;
 pub use tower_edge_core as core;
+#[cfg(feature = "limit")]
+pub use tower_edge_limit as limit;
 #[cfg(feature = "latency")]
 pub use tower_edge_metrics as metrics;
 
