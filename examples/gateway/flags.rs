@@ -10,6 +10,8 @@ use http::Uri;
 use http::uri::{Authority, Scheme};
 use tower_edge::core::Cidr;
 
+use crate::rate::{self, Rate, RateKey};
+
 /// A reverse proxy made of the layers of tower-edge.
 #[derive(Debug, Parser)]
 #[command(name = "gateway", version)]
@@ -40,6 +42,20 @@ pub(crate) struct Flags {
     /// is explicitly fresh, and stale answers while the origin fails
     #[arg(long)]
     pub(crate) cache_rfc: bool,
+
+    /// Admit so many requests of a client in a period, such as 100/1s or 5000/1h;
+    /// may be repeated, and then all of them hold
+    #[arg(long, value_name = "N/PERIOD", value_parser = rate::rate)]
+    pub(crate) rate: Vec<Rate>,
+
+    /// Whose requests are counted together: those of a client by its address, of
+    /// a header field's value, or all
+    #[arg(long, value_name = "client|header:NAME|global", default_value = "client", value_parser = rate::key)]
+    pub(crate) rate_key: RateKey,
+
+    /// How long a request may wait for its quota before it is refused
+    #[arg(long, value_name = "MS", value_parser = millis)]
+    pub(crate) rate_wait: Option<Duration>,
 
     /// Believe what proxies in this range say of their clients; may be repeated
     #[arg(long, value_name = "CIDR")]
@@ -75,6 +91,10 @@ pub(crate) struct Flags {
     #[arg(long)]
     no_latency: bool,
 
+    /// Leave the rate limits out
+    #[arg(long)]
+    no_rate: bool,
+
     /// Leave the cache out
     #[arg(long)]
     no_cache: bool,
@@ -100,6 +120,11 @@ impl Flags {
     /// Whether requests go through the latency layer.
     pub(crate) fn latency(&self) -> bool {
         !self.bare && !self.no_latency
+    }
+
+    /// Whether requests go through the rate limits, if there are any.
+    pub(crate) fn rate_limit(&self) -> bool {
+        !self.bare && !self.no_rate
     }
 
     /// Whether requests go through the cache.

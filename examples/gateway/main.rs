@@ -26,6 +26,7 @@ mod logs;
 mod origin;
 mod pace;
 mod proxy;
+mod rate;
 mod server;
 mod tunnel;
 mod upload;
@@ -38,6 +39,7 @@ use tower::ServiceBuilder;
 use tower_edge::Edge;
 use tower_edge::cache::{CacheLayer, SetCookie, StaleOnError};
 use tower_edge::core::Optional;
+use tower_edge::limit::RateLimitLayer;
 use tower_edge::metrics::{EventCounters, LatencyLayer};
 
 use crate::access::AccessLayer;
@@ -69,7 +71,7 @@ async fn run(flags: Flags) -> Result<(), Misuse> {
     let latency = flags.latency().then(|| latency(&flags));
     let measured = latency.as_ref().map(LatencyLayer::handle);
     let cache = flags.cache().then(|| cache(&flags));
-    let edge = Edge::new().latency(latency).cache(cache);
+    let edge = Edge::new().latency(latency).rate_limit(rate_limit(&flags)).cache(cache);
     let forwarding = Forwarding::trusting(&flags.trust);
     let clean = move |request| fields::clean_request(request, &forwarding);
     let access = flags.access_log.then(|| AccessLayer::trusting(&flags.trust));
@@ -91,6 +93,11 @@ fn latency(flags: &Flags) -> LatencyLayer {
         Some(slow) => latency.log_slower_than(slow),
         None => latency,
     }
+}
+
+fn rate_limit(flags: &Flags) -> Option<RateLimitLayer> {
+    let rates = if flags.rate_limit() { &flags.rate[..] } else { &[] };
+    rate::layer(rates, &flags.rate_key, flags.rate_wait, &flags.trust)
 }
 
 fn cache(flags: &Flags) -> CacheLayer {

@@ -36,6 +36,9 @@ async fn a_bad_value_is_one_line_with_the_flag_and_a_right_value() {
         ("--origin", "ftp://127.0.0.1", "http://127.0.0.1:8080"),
         ("--cache-memory", "16XB", "16MiB"),
         ("--trust", "10.0.0.0/33", "10.0.0.0/8"),
+        ("--rate", "100", "100/1s"),
+        ("--rate-key", "header:", "header:x-api-key"),
+        ("--rate-wait", "0", "5000"),
         ("--timeout", "soon", "5000"),
         ("--shutdown-grace", "0", "5000"),
     ] {

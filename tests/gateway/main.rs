@@ -17,6 +17,7 @@ mod memory;
 mod origins;
 mod printed;
 mod proxying;
+mod rate;
 mod shutdown;
 mod slow;
 mod tonic;
