@@ -3,11 +3,14 @@
 //! - `latency`: the latency layer, with a recorder for Prometheus: each
 //!   implementation with the one that it ships with, and axum-otel-metrics with
 //!   OpenTelemetry's SDK;
+//! - `rate_limit_*`: the rate limit, as its module says;
 //! - `stack_hit`: all layers, answered from the cache;
 //! - `stack_through`: all layers, a POST, which no cache answers;
 //! - `stack_clone`: a clone of all layers, not dropped.
 //!
 //! `peers` is a stack of axum-prometheus and tower-http-cache.
+
+mod rate_limit;
 
 use std::fmt::Debug;
 use std::process::ExitCode;
@@ -24,6 +27,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
+use tower::layer::util::Identity;
 use tower::{Layer, Service, ServiceBuilder};
 use tower_edge::Edge;
 use tower_edge::cache::CacheLayer;
@@ -44,6 +48,8 @@ fn main() -> ExitCode {
     bench.calls_within(&measured, "tower-edge", called, recorded(), layer);
     bench.calls(&measured, "axum-prometheus", called, |upstream| axum_prometheus().layer(upstream));
     bench.calls(&measured, "axum-otel-metrics", called, |upstream| otel().layer(upstream));
+
+    rate_limit::add(&mut bench);
 
     let hit = Scenario::new("stack_hit", get, upstream().field(("cache-control", "max-age=3600")));
     bench.calls(&hit, "bare", called, |upstream| upstream);

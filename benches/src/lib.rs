@@ -57,6 +57,6 @@ mod within;
 pub use self::bench::{Bench, Scenario};
 pub use self::calls::{Calls, Reply};
 pub use self::clones::Clones;
-pub use self::requests::Requests;
+pub use self::requests::{Client, Requests};
 pub use self::stage::{Executor, Stage, Work};
 pub use self::upstream::Upstream;

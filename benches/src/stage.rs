@@ -26,9 +26,15 @@ pub struct Stage {
     meter: Meter,
 }
 
+impl Default for Stage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Stage {
-    /// A stage with a meter that is off.
-    pub(crate) fn new() -> Self {
+    /// A stage that measures nothing.
+    pub fn new() -> Self {
         let runtime = Builder::new_current_thread().enable_time().build();
         Self { runtime: runtime.expect("a runtime without I/O needs nothing"), meter: Meter::off() }
     }

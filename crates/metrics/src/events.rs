@@ -21,6 +21,9 @@ use crate::named::Named;
 #[derive(Debug)]
 pub struct EventCounters {
     refusals: ByLabel,
+    limit_shadow_refusals: Total,
+    limit_waits: Total,
+    limit_evictions: Total,
     cache_lookups: ByLabel,
     cache_stores: Total,
     cache_stored_size: Total,
@@ -42,6 +45,18 @@ impl EventCounters {
             refusals: ByLabel::new(
                 ("tower_edge.refusals", "reason"),
                 "Requests that a layer refused.",
+            ),
+            limit_shadow_refusals: Total::new(
+                ("tower_edge.limit.shadow_refusals", Unit::Count),
+                "Requests that a layer which only watches would have refused.",
+            ),
+            limit_waits: Total::new(
+                ("tower_edge.limit.waits", Unit::Count),
+                "Requests that waited for their quota.",
+            ),
+            limit_evictions: Total::new(
+                ("tower_edge.limit.evictions", Unit::Count),
+                "Keys in use that a rate limit forgot for want of room.",
             ),
             cache_lookups: ByLabel::new(
                 ("tower_edge.cache.lookups", "found"),
@@ -75,6 +90,9 @@ impl Observe for EventCounters {
     fn event(&self, event: &Event<'_>) {
         match event {
             Event::Refused { refusal, .. } => self.refusals.count(meter::reason(refusal.reason())),
+            Event::WouldRefuse { .. } => self.limit_shadow_refusals.add(1),
+            Event::Waited { .. } => self.limit_waits.add(1),
+            Event::KeyEvicted => self.limit_evictions.add(1),
             Event::CacheLookup { found } => self.cache_lookups.count(found),
             Event::CacheStored { bytes } => {
                 self.cache_stores.add(1);

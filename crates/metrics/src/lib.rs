@@ -11,6 +11,9 @@
 //! | `tower_edge.long_lived.duration` | histogram | seconds | `http.request.method`, `url.scheme`, `http.response.status_code`, `http.route`, `error.type` |
 //! | `tower_edge.stage.duration` | histogram | seconds | `stage` |
 //! | `tower_edge.refusals` | counter | count | `reason` |
+//! | `tower_edge.limit.shadow_refusals` | counter | count | none |
+//! | `tower_edge.limit.waits` | counter | count | none |
+//! | `tower_edge.limit.evictions` | counter | count | none |
 //! | `tower_edge.cache.lookups` | counter | count | `found` |
 //! | `tower_edge.cache.stores` | counter | count | none |
 //! | `tower_edge.cache.stored.size` | counter | bytes | none |

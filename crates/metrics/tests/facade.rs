@@ -179,6 +179,9 @@ async fn labels_and_values_are_those_of_the_conventions() {
         (format!("tower_edge.long_lived.duration {common}{broken}"), vec![0.0]),
         ("tower_edge.stage.duration stage=query".to_owned(), vec![0.02]),
         ("tower_edge.refusals reason=overloaded".to_owned(), vec![1.0]),
+        ("tower_edge.limit.shadow_refusals".to_owned(), vec![1.0]),
+        ("tower_edge.limit.waits".to_owned(), vec![1.0]),
+        ("tower_edge.limit.evictions".to_owned(), vec![1.0]),
         ("tower_edge.cache.lookups found=hit".to_owned(), vec![1.0]),
         ("tower_edge.cache.lookups found=miss".to_owned(), vec![2.0]),
         ("tower_edge.cache.stores".to_owned(), vec![1.0]),
@@ -272,6 +275,9 @@ async fn serve_all_kinds() {
     let (counters, refusal) = (EventCounters::new(), Refusal::new(Reason::Overloaded));
     for event in [
         Event::Refused { refusal: &refusal, key: None },
+        Event::WouldRefuse { refusal: &refusal, key: None },
+        Event::Waited { time: Duration::from_millis(3) },
+        Event::KeyEvicted,
         Event::CacheLookup { found: "miss" },
         Event::CacheLookup { found: "hit" },
         Event::CacheLookup { found: "miss" },

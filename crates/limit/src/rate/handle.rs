@@ -5,6 +5,7 @@ use std::time::Duration;
 use tower_edge_core::Key;
 
 use super::quota::Quota;
+use super::rule::Verdict;
 use super::shared::Shared;
 
 /// Looks into the quotas of a layer, and changes them while it runs.
@@ -81,6 +82,17 @@ impl LimitHandle {
         let wait = if standing.available > 0 { 0 } else { standing.within };
         let wait = Duration::from_nanos(wait);
         Some(KeyState { available: standing.available, owed: standing.owed, wait })
+    }
+
+    /// Charges a key outside of a request, if it has the permits: for what is no
+    /// request, such as a message of a WebSocket. None if there is no such quota.
+    pub fn charge(&self, name: &str, key: &Key, permits: u32) -> Option<bool> {
+        let bucket = self.shared.bucket(name)?;
+        let tried = bucket.charge(self.shared.spot(key), self.shared.now(), permits);
+        if tried.evicted {
+            self.shared.tell_of_eviction();
+        }
+        Some(matches!(tried.verdict, Verdict::Admit { .. }))
     }
 
     /// Gives a key all permits of the quota by this name back; false if there is no

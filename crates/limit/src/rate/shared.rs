@@ -312,7 +312,7 @@ impl Shared {
         owner.expect("every bucket was made for a limit")
     }
 
-    fn tell_of_eviction(&self) {
+    pub(crate) fn tell_of_eviction(&self) {
         self.counts.evicted.fetch_add(1, Ordering::Relaxed);
         self.tell(&Event::KeyEvicted);
     }

@@ -34,3 +34,13 @@ async fn a_key_is_read_and_reset() {
     assert_eq!(admitted(&service, 9).await, 4);
     assert_eq!(handle.stats().refused, 10);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_charged_for_what_is_no_request() {
+    let layer = layer(Limit::new("all", Quota::per_second(nonzero!(4))));
+    let (handle, (service, _)) = (layer.handle(), serve(&layer));
+    assert_eq!(handle.charge("all", &Key::GLOBAL, 3), Some(true));
+    assert_eq!(handle.charge("all", &Key::GLOBAL, 2), Some(false));
+    assert_eq!(handle.charge("nobody", &Key::GLOBAL, 1), None);
+    assert_eq!(admitted(&service, 9).await, 1);
+}
