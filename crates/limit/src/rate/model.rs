@@ -1,6 +1,6 @@
 //! Quotas as they ship, their source compiled once more over loom's atomics:
-//! every interleaving of their threads is run that switches between them up to
-//! twice at will.
+//! every interleaving of their threads is run that switches between them once at
+//! will, or twice where heavy tests run in full.
 
 #![expect(clippy::duplicate_mod, reason = "the same source over other atomics is the point")]
 #![expect(dead_code, reason = "a model uses what it checks, and nobody uses it")]
@@ -39,12 +39,9 @@ use self::table::Spot;
 use crate::nonzero;
 
 fn interleaved(run: impl Fn() + Send + Sync + 'static) {
-    switched(2, run);
-}
-
-fn switched(times: usize, run: impl Fn() + Send + Sync + 'static) {
+    let long = std::env::var_os("TOWER_EDGE_LONG").is_some_and(|long| long == "1");
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(times);
+    model.preemption_bound = Some(if long { 2 } else { 1 });
     model.check(run);
 }
 
@@ -146,8 +143,7 @@ fn a_refund_beside_a_charge_leaves_what_was_charged() {
 
 #[test]
 fn a_swap_shows_a_whole_quota_and_forgets_no_charge() {
-    // Twice takes half a minute.
-    switched(1, || {
+    interleaved(|| {
         let bucket = Arc::new(Bucket::new(&quota(2), 1));
         assert!(charge(&bucket, 1, 0));
         let other = bucket.clone();
