@@ -15,6 +15,7 @@ mod logs;
 mod many;
 mod memory;
 mod origins;
+mod overload;
 mod printed;
 mod proxying;
 mod rate;

@@ -102,6 +102,16 @@ impl Program {
         peak.trim_end_matches("kB").trim().parse::<u64>().unwrap() / 1024
     }
 
+    /// The processor time that it has used, in milliseconds.
+    pub fn cpu_millis(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        // After the name, which is in parentheses, user and system time are the
+        // 12th and 13th field, in hundredths of a second.
+        let fields = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace();
+        let ticks = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap());
+        ticks.sum::<u64>() * 10
+    }
+
     fn pid(&self) -> u32 {
         self.child.id().expect("nobody has waited for its end")
     }
