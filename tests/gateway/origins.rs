@@ -85,6 +85,111 @@ async fn a_head_is_answered_from_a_stored_get() {
 }
 
 #[tokio::test]
+async fn parts_of_a_file_become_the_file() {
+    for flags in BOTH {
+        let nginx = Server::nginx();
+        let gateway = nginx.gateway_with(flags).await;
+        for (range, did, text) in [
+            ("0-6", "fwd=uri-miss; stored", "written"),
+            ("2-4", "hit", "itt"),
+            ("5-12", "fwd=partial; stored", "en once\n"),
+            ("-5", "hit", "once\n"),
+        ] {
+            let said = get(&gateway, &format!("/file.txt -r {range}")).await;
+            assert!(said.starts_with("HTTP/1.1 206 "), "{said}");
+            assert!(
+                said.contains(&format!("\r\ncache-status: tower-edge; {did}")),
+                "{range} {said}"
+            );
+            assert_eq!(body(&said), text);
+        }
+        let whole = get(&gateway, "/file.txt").await;
+        assert!(whole.starts_with("HTTP/1.1 200 ") && is_hit(&whole), "{whole}");
+        assert_field(&whole, "content-length: 13");
+        assert_eq!(body(&whole), "written once\n");
+        assert!(!whole.contains("content-range"), "{whole}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_has_changed_is_fetched_again_as_it_is_asked_for() {
+    for flags in BOTH {
+        let nginx = Server::nginx();
+        let gateway = nginx.gateway_with(flags).await;
+        get(&gateway, "/checked.txt").await;
+        let same = get(&gateway, "/checked.txt").await;
+        assert_field(&same, "cache-status: tower-edge; fwd=stale; fwd-status=304");
+        assert_eq!(body(&same), "written once\n");
+        fs::write(nginx.folder.join("checked.txt"), "written anew\n").unwrap();
+        let part = get(&gateway, "/checked.txt -r 8-11").await;
+        assert!(part.starts_with("HTTP/1.1 206 "), "{part}");
+        assert_eq!(body(&part), "anew");
+        let tag = part.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
+        let old = same.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
+        for (if_range, status, text) in [(tag, 206, "anew"), (old, 200, "written anew\n")] {
+            let asked = format!("/checked.txt -r 8-11 -H 'If-Range: {if_range}'");
+            let said = get(&gateway, &asked).await;
+            assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
+            assert_eq!(body(&said), text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_rfc_permits_and_we_do_not_is_a_flag() {
+    for (flags, permitted) in [(&[][..], false), (&["--cache-rfc"], true)] {
+        let nginx = Server::nginx();
+        let gateway = nginx.gateway_with(flags).await;
+        let (first, second) = (get(&gateway, "/cookie").await, get(&gateway, "/cookie").await);
+        assert_field(&first, "set-cookie: session=one");
+        assert_field(&second, "set-cookie: session=one");
+        assert_eq!(is_hit(&second), permitted, "{second}");
+        get(&gateway, "/checked.txt").await;
+        drop(nginx);
+        let down = get(&gateway, "/checked.txt").await;
+        match permitted {
+            true => {
+                assert!(down.starts_with("HTTP/1.1 200 "), "{down}");
+                assert!(down.contains("; detail=stale-if-error\r\n"), "{down}");
+                assert_eq!(body(&down), "written once\n");
+            }
+            false => assert!(down.starts_with("HTTP/1.1 502 "), "{down}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_post_that_names_its_target_answers_the_next_get() {
+    let nginx = Server::nginx();
+    let gateway = nginx.gateway().await;
+    let posted = get(&gateway, "/here -X POST -d x").await;
+    assert_field(&posted, "cache-status: tower-edge; fwd=method; stored");
+    let got = get(&gateway, "/here").await;
+    assert!(is_hit(&got), "{got}");
+    assert_eq!(body(&posted), body(&got));
+    assert_ne!(body(&get(&gateway, "/here -X POST -d x").await), body(&got));
+}
+
+#[tokio::test]
+async fn codings_that_mean_the_same_are_one_variant() {
+    let nginx = Server::nginx();
+    let gateway = nginx.gateway().await;
+    let mut said = Vec::new();
+    for accepted in ["gzip, br", "br;q=1.0,gzip", "identity", ""] {
+        let asked = format!("/gzip.txt -H 'Accept-Encoding: {accepted}' -o /dev/null -D -");
+        said.push(get(&gateway, &asked).await);
+    }
+    for (said, hit, gzip) in [
+        (&said[0], false, true),
+        (&said[1], true, true),
+        (&said[2], false, false),
+        (&said[3], false, false),
+    ] {
+        assert_eq!((is_hit(said), said.contains("content-encoding: gzip")), (hit, gzip), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn bare_means_without_the_cache() {
     let nginx = Server::nginx();
     let gateway = gateway(&["--origin", &nginx.url(), "--bare"]).await;
@@ -152,7 +257,11 @@ impl Server {
     }
 
     async fn gateway(&self) -> Program {
-        gateway(&["--origin", &self.url()]).await
+        self.gateway_with(&[]).await
+    }
+
+    async fn gateway_with(&self, flags: &[&str]) -> Program {
+        gateway(&[&["--origin", &self.url()], flags].concat()).await
     }
 }
 
@@ -166,14 +275,16 @@ impl Drop for Server {
     }
 }
 
-/// A folder with a file that was last changed an hour ago.
+/// A folder with files that were last changed an hour ago.
 fn folder(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("file.txt"), "written once\n").unwrap();
-    let file = File::options().write(true).open(folder.join("file.txt")).unwrap();
-    file.set_modified(tower_edge::core::Clock::system().wall() - Duration::from_secs(3_600))
-        .unwrap();
+    let hour_ago = tower_edge::core::Clock::system().wall() - Duration::from_secs(3_600);
+    for name in ["file.txt", "checked.txt", "gzip.txt"] {
+        fs::write(folder.join(name), "written once\n").unwrap();
+        let file = File::options().write(true).open(folder.join(name)).unwrap();
+        file.set_modified(hour_ago).unwrap();
+    }
     folder
 }
 
@@ -185,6 +296,9 @@ async fn get(gateway: &Program, path_and_flags: &str) -> String {
 fn assert_field(said: &str, line: &str) {
     assert!(said.contains(&format!("\r\n{line}\r\n")), "{line} is missing in\n{said}");
 }
+
+/// Our defaults, and all that RFC 9111 permits.
+const BOTH: [&[&str]; 2] = [&[], &["--cache-rfc"]];
 
 const NGINX: &str = "\
 daemon off;
@@ -210,6 +324,28 @@ http {
 const SITE: &str = "\
 location /file.txt {
     expires 60s;
+}
+location /checked.txt {
+    add_header Cache-Control max-age=0;
+}
+location /gzip.txt {
+    expires 60s;
+    gzip on;
+    gzip_vary on;
+    gzip_min_length 1;
+    gzip_http_version 1.0;
+    gzip_proxied any;
+    gzip_types text/plain;
+}
+location /cookie {
+    add_header Cache-Control max-age=60;
+    add_header Set-Cookie session=one;
+    return 200 $request_id;
+}
+location /here {
+    add_header Cache-Control max-age=60;
+    add_header Content-Location $request_uri;
+    return 200 $request_id;
 }
 location /unique {
     add_header Cache-Control max-age=60;

@@ -72,6 +72,11 @@ fn tests() -> Result<(), Error> {
     test::run(false, &[])
 }
 
+/// Feeds each parser for half a minute: the unit tests below a module `fuzz`.
+fn fuzz() -> Result<(), Error> {
+    test::run(true, &["--lib", "fuzz::"].map(String::from))
+}
+
 /// Runs each benchmark once. The dev profile shares what the tests have built;
 /// the pattern leaves out the unit tests, which `cargo bench` would run again.
 fn benches() -> Result<(), Error> {
@@ -79,13 +84,14 @@ fn benches() -> Result<(), Error> {
     command::run(cargo(packages).args(["--bench", "*", "--", "--test"]))
 }
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step { name: "fmt", run: fmt },
     Step { name: "clippy", run: clippy },
     Step { name: "features", run: features::lint_each },
     Step { name: "doc", run: doc },
     Step { name: "deny", run: deny },
     Step { name: "test", run: tests },
+    Step { name: "fuzz", run: fuzz },
     Step { name: "benches", run: benches },
 ];
 

@@ -125,15 +125,23 @@ impl Entry {
         age: Duration,
     ) -> Response<ReplyBody<B>> {
         let length = (!head_only && self.has_parts()).then(|| self.content.length());
-        let mut response = match wanted(request, self.status, &self.fields, length) {
-            Wanted::Unmodified => self.unmodified(),
-            Wanted::Whole => self.whole(head_only),
-            Wanted::Ranges(asked) => {
-                let if_range = request.contains_key(IF_RANGE);
-                let partial = partial(&self.fields, &self.content, asked, if_range);
-                partial.unwrap_or_else(|| self.whole(head_only))
+        let wanted = wanted(request, self.status, &self.fields, length);
+        let mut response = Response::new(ReplyBody::empty());
+        if wanted == Wanted::Unmodified {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.headers_mut() = self.unmodified.clone();
+        } else if let Wanted::Ranges(asked) = wanted
+            && let if_range = request.contains_key(IF_RANGE)
+            && let Some(partial) = partial(&self.fields, &self.content, asked, if_range)
+        {
+            response = partial;
+        } else {
+            *response.status_mut() = self.status;
+            *response.headers_mut() = self.fields.clone();
+            if !head_only {
+                *response.body_mut() = self.reply();
             }
-        };
+        }
         response.headers_mut().insert(AGE, age_value(age));
         response
     }
@@ -147,21 +155,6 @@ impl Entry {
     /// Whether it can be answered in parts: the trailers are about the whole.
     pub(crate) fn has_parts(&self) -> bool {
         self.status == StatusCode::OK && self.trailers.is_none()
-    }
-
-    fn unmodified<B>(&self) -> Response<ReplyBody<B>> {
-        let mut response = Response::new(ReplyBody::empty());
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        *response.headers_mut() = self.unmodified.clone();
-        response
-    }
-
-    fn whole<B>(&self, head_only: bool) -> Response<ReplyBody<B>> {
-        let body = if head_only { ReplyBody::empty() } else { self.reply() };
-        let mut response = Response::new(body);
-        *response.status_mut() = self.status;
-        *response.headers_mut() = self.fields.clone();
-        response
     }
 
     fn reply<B>(&self) -> ReplyBody<B> {

@@ -4,16 +4,16 @@
 use std::time::{Duration, SystemTime};
 
 use http::header::{
-    ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONNECTION, DATE, ETAG, EXPIRES, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, LAST_MODIFIED, PRAGMA, VARY,
+    ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONNECTION, CONTENT_LOCATION, CONTENT_RANGE, DATE, ETAG,
+    EXPIRES, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, PRAGMA, RANGE, VARY,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use tower_edge_core::Target;
 
 use super::directives::{RequestDirectives, ResponseDirectives, delta_seconds, each};
 use super::freshness::date;
 use super::targeted::targeted;
-use super::{Selection, conditions, fields, reference};
+use super::{Asked, Selection, conditions, content_range, fields, ranges_of, reference, wanted};
 
 /// One parser: it reads the input, and gives how often it took something out.
 type Parser = fn(&HeaderValue) -> usize;
@@ -67,6 +67,8 @@ fn conditions_are_read_whatever_they_are() {
 fn references_are_read_whatever_they_are() {
     let target: Uri = "http://a.example/b/../c?q".parse().unwrap();
     fuzz(5, move |value| {
+        let named = HeaderMap::from_iter([(CONTENT_LOCATION, value.clone())]);
+        reference::names_target(&Target::from_uri(&target), &named);
         let Some(found) = value
             .to_str()
             .ok()
@@ -77,6 +79,24 @@ fn references_are_read_whatever_they_are() {
         let found = Target::from_uri(&found);
         assert_eq!((found.scheme(), found.authority()), ("http", Some("a.example")), "{value:?}");
         0
+    });
+}
+
+#[test]
+fn ranges_and_places_of_parts_are_read_whatever_they_are() {
+    fuzz(8, |value| {
+        let parts = HeaderMap::from_iter([(CONTENT_RANGE, value.clone())]);
+        if let Some((range, length)) = content_range(&parts) {
+            assert!(range.start < range.end && range.end <= length, "{value:?}");
+        }
+        let request = HeaderMap::from_iter([(RANGE, value.clone()), (IF_RANGE, value.clone())]);
+        let fields = HeaderMap::from_iter([(ETAG, value.clone())]);
+        wanted(&request, StatusCode::OK, &fields, Some(100));
+        match ranges_of(&request, &fields, 100) {
+            Some(Asked::One(_)) => 1,
+            Some(Asked::Several(parts)) => parts.len(),
+            _ => 0,
+        }
     });
 }
 
@@ -235,4 +255,11 @@ const PIECES: &[&str] = &[
     "00:00:60",
     "keep-alive",
     "close",
+    "bytes=",
+    "bytes ",
+    "0-5",
+    "5-",
+    "-5",
+    "7-9/10",
+    "/10",
 ];
