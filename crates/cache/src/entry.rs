@@ -148,6 +148,7 @@ impl Entry {
 
     /// Whether it has what a request asks for: all, or the parts of it that are
     /// stored (RFC 9111 §3.3).
+    #[inline]
     pub(crate) fn can_answer(&self, request: &HeaderMap, head_only: bool) -> bool {
         self.content.is_whole() || (!head_only && has_ranges(&self.fields, &self.content, request))
     }

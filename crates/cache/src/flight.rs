@@ -65,6 +65,11 @@ impl Flight {
         }
     }
 
+    /// Whether it asks for the whole, not for ranges.
+    pub(crate) fn is_for_all(&self) -> bool {
+        !matches!(self, Self::Fetch(fetch) if fetch.request.contains_key(RANGE))
+    }
+
     /// Ends the flight with the head of its response.
     pub(crate) fn land<B>(
         self,

@@ -11,7 +11,7 @@ use tower_edge_core::{Problem, ReplyBody, RequestHead, Step, Trace};
 use crate::entry::Entry;
 use crate::flight::{Fetch, Flight};
 use crate::landing::{FlightKey, Follow, Join};
-use crate::policy::{RequestDirectives, Reuse, ask_for_all, is_for_others, reuse};
+use crate::policy::{RequestDirectives, Reuse, ask_for, is_for_others, reuse};
 use crate::refresh::Refresh;
 use crate::shared::Shared;
 use crate::status::{Forward, Status};
@@ -163,7 +163,7 @@ impl Shared {
         let fetch = self.fetch(request, key, Some(entry), vec![entry.clone()], now);
         let Join::Lead(lead) = self.flights.join(&fetch.flight_key(variant)) else { return None };
         let mut fetch = Fetch { head_only: false, lead: Some(lead), ..fetch };
-        ask_for_all(&mut fetch.request);
+        ask_for(entry.content.is_whole(), &mut fetch.request);
         Some(Refresh(Flight::Fetch(Box::new(fetch))))
     }
 

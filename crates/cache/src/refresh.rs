@@ -11,7 +11,7 @@ use tower_edge_core::BoxError;
 use tower_service::Service;
 
 use crate::flight::Flight;
-use crate::policy::ask_for_all;
+use crate::policy::ask_for;
 use crate::shared::Shared;
 
 /// A refresh of a stale response behind the back of the client that was answered
@@ -39,7 +39,7 @@ impl Refresh {
         let Ok(runtime) = Handle::try_current() else { return };
         let Self(mut flight) = self;
         *request.method_mut() = Method::GET;
-        ask_for_all(request.headers_mut());
+        ask_for(flight.is_for_all(), request.headers_mut());
         flight.prepare(request.headers_mut());
         runtime.spawn(async move {
             let response = Oneshot::new(inner, request).await.ok();

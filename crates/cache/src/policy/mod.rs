@@ -25,7 +25,7 @@ pub(crate) use fields::{
     not_modified_fields, partial_fields, stored_fields, unsatisfiable_fields, updated_fields,
 };
 pub(crate) use freshness::{Exchange, Freshness, initial_age};
-pub(crate) use range::{Asked, ask_for_all};
+pub(crate) use range::{Asked, ask_for};
 pub(crate) use reference::{names_target, same_origin};
 pub(crate) use reuse::{Reuse, is_reusable, may_replace_error, reuse};
 pub(crate) use rules::Rules;

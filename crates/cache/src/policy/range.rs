@@ -42,10 +42,12 @@ pub(crate) fn asked(request: &HeaderMap, length: usize, gap: usize) -> Option<As
     }
 }
 
-/// Takes the ranges out of a request, and the condition that goes with them.
-pub(crate) fn ask_for_all(request: &mut HeaderMap) {
-    request.remove(RANGE);
+/// Makes a request ask for all, or for its ranges whatever a client has of them.
+pub(crate) fn ask_for(all: bool, request: &mut HeaderMap) {
     request.remove(IF_RANGE);
+    if all {
+        request.remove(RANGE);
+    }
 }
 
 /// A `range-spec`. Numbers that are too large are the largest: no response has

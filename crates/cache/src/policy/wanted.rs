@@ -30,16 +30,13 @@ pub(crate) fn wanted(
     if status.is_success() && not_modified(request, fields) {
         return Wanted::Unmodified;
     }
-    let length = length.filter(|_| status == StatusCode::OK);
+    let length = length.filter(|_| status == StatusCode::OK && request.contains_key(RANGE));
     let ranges = length.and_then(|length| ranges_of(request, fields, length));
     ranges.map_or(Wanted::Whole, Wanted::Ranges)
 }
 
 /// What the ranges of a request ask for of a 200, if they count.
 pub(crate) fn ranges_of(request: &HeaderMap, fields: &HeaderMap, length: usize) -> Option<Asked> {
-    if !request.contains_key(RANGE) {
-        return None;
-    }
     let media_type = fields.get(CONTENT_TYPE).map_or(0, HeaderValue::len);
     let asked = asked(request, length, PART_HEAD + media_type)?;
     ranges_apply(request, fields).then_some(asked)

@@ -2,7 +2,7 @@
 
 use tower_edge_testkit::{Answer, MockBody};
 
-use crate::play::{Got, Play, answer, cache, request, respond, seconds};
+use crate::play::{Got, Play, answer, cache, request, respond, seconds, tasks};
 
 const DIGITS: &str = "0123456789";
 const FRESH: (&str, &str) = ("cache-control", "max-age=60");
@@ -274,6 +274,38 @@ async fn a_part_stands_in_for_a_failed_origin() {
     assert_eq!(got.did(), "fwd=stale; fwd-status=503; detail=stale-if-error");
     assert_eq!(play.get(&[]).await.status, 503);
     assert_eq!(part(&play, "1-5").await.status, 503);
+}
+
+/// Nobody fetches a large file because a few bytes of it have gone stale.
+#[tokio::test(start_paused = true)]
+async fn a_part_is_refreshed_as_a_part() {
+    const STALE: (&str, &str) = ("cache-control", "max-age=5, stale-while-revalidate=10");
+    for changed in [false, true] {
+        let play = Play::new(move |number, head| {
+            let range = head.headers()["range"].to_str().unwrap();
+            match number {
+                0 => digits(Some(range), &[STALE, TAG]),
+                _ if changed => digits(Some(range), &[STALE, ("etag", "\"b\"")]),
+                _ => answer(304, &[STALE, TAG], ""),
+            }
+        });
+        part(&play, "0-6").await;
+        seconds(7).await;
+        let asked = [("range", "bytes=2-3"), ("if-range", "\"a\""), ("if-none-match", "\"x\"")];
+        let stale = play.get(&asked).await;
+        assert_eq!(
+            (stale.status.as_u16(), stale.text(), stale.field("age")),
+            (206, "23".into(), "7")
+        );
+        tasks().await;
+        let sent = &play.origin.requests()[1].headers;
+        assert_eq!([&sent["range"], &sent["if-none-match"]], ["bytes=2-3", "\"a\""]);
+        assert!(!sent.contains_key("if-range"));
+        let fresh = part(&play, "2-3").await;
+        assert_eq!((fresh.did(), fresh.field("age")), ("hit", "0"));
+        assert_eq!(fresh.field("etag"), if changed { "\"b\"" } else { "\"a\"" });
+        assert_eq!(play.origin.calls(), 2);
+    }
 }
 
 #[tokio::test(start_paused = true)]
