@@ -1,7 +1,9 @@
 use std::hash::{BuildHasher, Hash, Hasher};
 
-use http::header::{ACCEPT_ENCODING, InvalidHeaderName, VARY};
-use http::{HeaderMap, HeaderName};
+use http::header::{
+    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, InvalidHeaderName, VARY,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tower_edge_core::AcceptedCodings;
 
 /// The fields of a request that selected a response, with their values
@@ -88,13 +90,23 @@ fn accepts_the_same(request: &HeaderMap, noted: &[u8]) -> bool {
     noted.is_some() && AcceptedCodings::of(request) == noted
 }
 
-/// All lines of a field as one value (RFC 9110 §5.3).
+/// All lines of a field as one value (RFC 9110 §5.3), without the white space that
+/// means nothing in it.
 fn combined(headers: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = u8> {
     let lines = headers.get_all(name).iter().map(|line| line.as_bytes().trim_ascii());
-    lines.enumerate().flat_map(|(at, line)| {
+    let bytes = lines.enumerate().flat_map(|(at, line)| {
         let separator: &[u8] = if at == 0 { b"" } else { b", " };
         separator.iter().chain(line).copied()
-    })
+    });
+    let tight = LISTS.contains(name) && headers.get_all(name).iter().all(is_plain_list);
+    bytes.filter(move |byte| !(tight && matches!(byte, b' ' | b'\t')))
+}
+
+/// Whether white space stands around commas and semicolons only, so that it means
+/// nothing: whoever writes it elsewhere may get something else.
+fn is_plain_list(line: &HeaderValue) -> bool {
+    let mut pieces = line.as_bytes().split(|c| matches!(c, b',' | b';')).map(<[u8]>::trim_ascii);
+    pieces.all(|piece| !piece.iter().any(|c| matches!(c, b' ' | b'\t' | b'"')))
 }
 
 /// The fields of a request that origins take for their own host, scheme or path,
@@ -104,6 +116,9 @@ fn stand_ins(request: &HeaderMap) -> impl Iterator<Item = &HeaderName> {
         .keys()
         .filter(|name| name.as_str().starts_with("x-") && STAND_INS.contains(&name.as_str()))
 }
+
+/// Lists in which white space around commas and semicolons means nothing.
+const LISTS: [HeaderName; 4] = [ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE];
 
 const STAND_INS: [&str; 7] = [
     "x-forwarded-host",
@@ -154,6 +169,25 @@ mod tests {
             let vary = map(&[("vary", "Accept-Encoding")]);
             let selection = Selection::of(&map(&[noted]), &vary).unwrap();
             assert_eq!(selection.matches(&map(&[request])), matches, "{noted:?} {request:?}");
+        }
+    }
+
+    #[test]
+    fn white_space_of_lists_does_not_matter() {
+        for (name, noted, request, matches) in [
+            ("accept-language", "de;q=0.5, en", "de; q=0.5\t,en", true),
+            ("accept", "a/b,c/d", "a/b , c/d", true),
+            ("accept", "a/b", "a/ b", false),
+            ("accept-language", "de", "d e", false),
+            ("accept-language", "de, d e", "de,d e", false),
+            ("accept", "a/b;x=\"c, d\"", "a/b;x=\"c,d\"", false),
+            ("accept", "a/b;x=\"c\", d/e", "a/b;x=\"c\", d/e", true),
+            ("user-agent", "a, b", "a,b", false),
+            ("cookie", "a=1; b", "a=1;b", false),
+        ] {
+            let vary = map(&[("vary", name)]);
+            let selection = Selection::of(&map(&[(name, noted)]), &vary).unwrap();
+            assert_eq!(selection.matches(&map(&[(name, request)])), matches, "{noted} {request}");
         }
     }
 
