@@ -87,7 +87,9 @@ impl Fetch {
         let candidate = self.candidate(status, headers, exchange);
         let (kept, excluded) = storable(&shared.rules, &candidate).ok()?;
         let mut fields = stored_fields(headers, &excluded, exchange.wall);
-        fields.remove(CONTENT_RANGE);
+        if is_part {
+            fields.remove(CONTENT_RANGE);
+        }
         let selection = Selection::of(&self.request, &fields)?;
         let head = ResponseHead::new(response);
         let expected = Expected::of(&Method::GET, &head, &response.body().size_hint());

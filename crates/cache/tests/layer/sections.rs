@@ -137,6 +137,7 @@ async fn section_3_1_all_fields_are_stored_but_those_of_a_connection_or_proxy() 
         FRESH,
         ("x-unknown", "1"),
         ("link", "<a>"),
+        ("content-range", "bytes */4"),
         ("proxy-authenticate", "Basic"),
         ("proxy-authentication-info", "x"),
         ("proxy-authorization", "Basic x"),
@@ -149,8 +150,11 @@ async fn section_3_1_all_fields_are_stored_but_those_of_a_connection_or_proxy() 
     });
     play.get(&[]).await;
     let hit = play.get(&[]).await;
-    assert_eq!((hit.did(), hit.field("x-unknown"), hit.field("link")), ("hit", "1", "<a>"));
-    for name in fields[3..].iter().map(|(name, _)| name).chain(&["x-sum"]) {
+    assert_eq!(hit.did(), "hit");
+    for (name, value) in &fields[1..4] {
+        assert_eq!(hit.field(name), *value);
+    }
+    for name in fields[4..].iter().map(|(name, _)| name).chain(&["x-sum"]) {
         assert!(!hit.fields.contains_key(*name), "{name}");
     }
     assert_eq!(hit.body.trailers.unwrap()["x-sum"], "1");
