@@ -116,11 +116,15 @@ impl Draft {
 
     /// The fields of a 304, if the client has already what was fetched. What sets a
     /// cookie goes out whole; so does all where no task could store it meanwhile.
+    ///
+    /// Conditions that went upstream are not evaluated again (RFC 9111 §4.3.2): an
+    /// origin may mind an exact date, and have a reason to send an earlier one.
     pub(crate) fn unmodified<B>(&self, response: &Response<B>) -> Option<HeaderMap> {
         let (status, fields) = (response.status(), response.headers());
         let has_it = wanted(&self.fetch.request, status, fields, None) == Wanted::Unmodified;
         let can_wait = !fields.contains_key(SET_COOKIE) && Handle::try_current().is_ok();
-        (has_it && can_wait).then(|| {
+        let replaced = !self.fetch.nominated.is_empty() || self.fetch.lead.is_some();
+        (has_it && can_wait && replaced).then(|| {
             let mut unmodified = not_modified_fields(fields);
             for name in [AGE, CACHE_STATUS] {
                 unmodified.extend(

@@ -28,7 +28,11 @@ pub(crate) struct Fill {
 }
 
 impl Fill {
-    pub(crate) fn new(shared: Arc<Shared>, draft: Draft) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, mut draft: Draft) -> Self {
+        if draft.part.is_none() {
+            // What a whole takes the place of need not be kept until then.
+            draft.fetch.nominated.clear();
+        }
         let Arrival { status, fields, feed, .. } = &*draft.arrival;
         let untagged =
             *status == StatusCode::OK && draft.part.is_none() && !fields.contains_key(ETAG);

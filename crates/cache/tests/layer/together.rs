@@ -250,6 +250,32 @@ async fn a_validation_is_made_once_for_all_who_wait() {
     assert_eq!(play.origin.calls(), 2);
 }
 
+/// RFC 9111 §3.3: what answers a range does not answer those who want the whole.
+#[tokio::test(start_paused = true)]
+async fn a_part_that_was_validated_is_not_shared_as_the_whole() {
+    let gate = Gate::opened();
+    let held = gate.clone();
+    let play = play(move |_, head| {
+        let fields = [FRESH[0], ("etag", "\"a\""), ("content-range", "bytes 0-1/4")];
+        match (head.headers().contains_key("if-none-match"), head.headers().contains_key("range")) {
+            (true, _) => answer(304, &fields[..2], "").hold(&held),
+            (false, true) => answer(206, &fields, "bo"),
+            (false, false) => answer(200, &fields[..2], "body"),
+        }
+    });
+    let part = &[("range", "bytes=0-1")];
+    play.get(part).await;
+    seconds(61).await;
+    gate.close();
+    let parts = crowd(&play, part).await;
+    let wholes = crowd(&play, &[]).await;
+    gate.open();
+    let got = all(parts).await;
+    assert!(got.iter().all(|got| (got.status.as_u16(), got.text()) == (206, "bo".into())));
+    let got = all(wholes).await;
+    assert!(got.iter().all(|got| (got.status.as_u16(), got.text()) == (200, "body".into())));
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_asks_past_the_window_waits_for_the_refresh_under_way() {
     const WINDOW: &[(&str, &str)] = &[("cache-control", "max-age=30, stale-while-revalidate=10")];

@@ -310,9 +310,26 @@ async fn what_was_fetched_is_not_sent_to_who_has_it_but_stored() {
 async fn what_sets_a_cookie_goes_out_whole_though_the_client_has_it() {
     let fields = &[FRESH_FOR_ALL, ("etag", "\"a\""), ("set-cookie", "a=b")];
     let layer = cache().set_cookie(SetCookie::Rfc);
-    let play = Play::with(layer, |_, _| answer(200, fields, "body"));
+    let play = Play::with(layer, |number, _| match number {
+        0 => answer(200, &[FRESH_FOR_ALL, ("etag", "\"old\"")], "old"),
+        _ => answer(200, fields, "body"),
+    });
+    play.get(&[]).await;
+    seconds(61).await;
     let got = play.get(&[("if-none-match", "\"a\"")]).await;
     assert_eq!((got.status.as_u16(), got.field("set-cookie")), (200, "a=b"));
+}
+
+/// An origin that minds an exact date may have gone back to an earlier one: it has
+/// evaluated the condition, and a cache does not do so again.
+#[tokio::test(start_paused = true)]
+async fn a_condition_that_the_origin_has_evaluated_is_not_evaluated_again() {
+    let fields: &[(&str, &str)] =
+        &[("cache-control", "max-age=60"), ("last-modified", "Sat, 05 Nov 1994 08:49:37 GMT")];
+    let play = Play::new(move |_, _| answer(200, fields, "restored"));
+    let got = play.get(&[("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT")]).await;
+    assert_eq!((got.status.as_u16(), got.text()), (200, "restored".into()));
+    assert_eq!(got.did(), "fwd=uri-miss; stored");
 }
 
 const FRESH_FOR_ALL: (&str, &str) = ("cache-control", "max-age=60");
