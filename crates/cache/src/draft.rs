@@ -105,12 +105,12 @@ impl Fetch {
 
 impl Draft {
     /// Shares the response with those who wait for it. A part is not what they
-    /// wait for.
+    /// wait for, nor does it say anything of the whole.
     pub(crate) fn share(&self, shared: &Shared) {
         let (arrival, now) = (&self.arrival, self.exchange.responded);
         match self.part {
             None => self.fetch.share(shared, Landed::Arriving(arrival.clone()), &arrival.kept, now),
-            Some(_) => self.fetch.of_no_use(shared, now),
+            Some(_) => self.fetch.tell(Landed::Useless),
         }
     }
 
