@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LOCATION, LOCATION};
+use http::header::{CONTENT_LOCATION, LOCATION, RANGE};
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
 use tower_edge_core::{BoxError, Event, ReplyBody, ResponseHead, Step, Trace};
