@@ -74,7 +74,7 @@ pub(crate) fn add(bench: &mut Bench) {
 
     let refused = by("rate_limit_refuse", 1);
     bench.calls(&refused, "bare", called, |upstream| upstream);
-    let refusal = Reply::new(StatusCode::TOO_MANY_REQUESTS, 239).without_upstream();
+    let refusal = Reply::new(StatusCode::TOO_MANY_REQUESTS, 217).without_upstream();
     bench.calls(&refused, "tower-edge", refusal, |upstream| {
         quiet(clients_limit("client", ONCE)).layer(upstream)
     });
