@@ -68,11 +68,11 @@ where
                         continue;
                     }
                     *this.after = Some(waiting.turn.after(request.method()));
-                    this.state.set(State::Late(Oneshot::new(service, request)));
+                    this.state.set(State::Late(Box::pin(Oneshot::new(service, request))));
                     continue;
                 }
                 StateProj::Calling(future) => ready!(future.poll(cx))?,
-                StateProj::Late(call) => ready!(call.poll(cx))?,
+                StateProj::Late(call) => ready!(call.as_mut().poll(cx))?,
             };
             return Poll::Ready(Ok(this.after.take().expect(ENDED).apply(response)));
         }
@@ -90,8 +90,9 @@ enum State<S: Service<R>, R, B> {
     Answer(Option<Response<ReplyBody<B>>>),
     Calling(#[pin] S::Future),
     Waiting(Box<Waiting<S, R>>),
-    /// Admitted after a wait: another clone has to become ready first.
-    Late(#[pin] Oneshot<S, R>),
+    /// Admitted after a wait: another clone has to become ready first. Boxed, as
+    /// is what waits, or each future would have room for a request.
+    Late(Pin<Box<Oneshot<S, R>>>),
 }
 
 struct Waiting<S, R> {
