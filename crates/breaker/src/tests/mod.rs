@@ -1,0 +1,10 @@
+//! The tests of what [`model`] compiles once more: below the code they would run
+//! there as well.
+
+mod call_ring;
+mod hanging;
+mod jitter;
+mod model;
+mod reference;
+mod streak;
+mod time_ring;
