@@ -32,6 +32,15 @@ pub enum Event<'a> {
     /// A rate limit forgot a key that was in use: it has more of them than there
     /// is room for.
     KeyEvicted,
+    /// A circuit went from one state to another.
+    CircuitChanged {
+        /// Whose circuit it is, where there is one for each key.
+        key: Option<&'a Key>,
+        /// The state that it was in: `closed`, `open`, `half_open` or `ramping`.
+        from: &'static str,
+        /// The state that it is in, in the same words.
+        to: &'static str,
+    },
     /// A cache answered a request, or let it pass.
     CacheLookup {
         /// What it found, in the words of RFC 9211: `hit`, `miss`, `stale`, ...

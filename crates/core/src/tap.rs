@@ -1,5 +1,5 @@
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Buf;
 use http::header::CONTENT_LENGTH;
@@ -13,6 +13,10 @@ use crate::ResponseHead;
 pub trait Tap<D> {
     /// Sees a data frame on its way out.
     fn data(&mut self, data: &D);
+
+    /// Sees that the body has nothing to give for now, each time that it is asked
+    /// in vain; does nothing by default.
+    fn pending(&mut self) {}
 
     /// Sees the end; called exactly once, also when the body is dropped.
     fn end(&mut self, end: End<'_>);
@@ -105,7 +109,12 @@ impl<B: Body, T: Tap<B::Data>> Body for TapBody<B, T> {
         if this.tap.is_none() {
             return Poll::Ready(None);
         }
-        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) else {
+            if let Some(tap) = this.tap {
+                tap.pending();
+            }
+            return Poll::Pending;
+        };
         match &frame {
             Some(Ok(frame)) => {
                 if let (Some(data), Some(tap)) = (frame.data_ref(), this.tap.as_mut()) {
@@ -187,6 +196,7 @@ mod tests {
     #[derive(Debug, PartialEq)]
     enum Seen {
         Data(usize),
+        Pending,
         Complete { trailers: bool },
         Failed,
         Dropped,
@@ -197,6 +207,10 @@ mod tests {
     impl Tap<Bytes> for Note {
         fn data(&mut self, data: &Bytes) {
             let _ = self.0.send(Seen::Data(data.len()));
+        }
+
+        fn pending(&mut self) {
+            let _ = self.0.send(Seen::Pending);
         }
 
         fn end(&mut self, end: End<'_>) {
@@ -254,6 +268,20 @@ mod tests {
         ] {
             assert_eq!(watched(items, expected, polls).await, seen);
         }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_waited_for_is_seen_to_be() {
+        let (sender, mut seen) = mpsc::unbounded_channel();
+        let frames = futures_util::stream::pending::<Item>();
+        let mut body = TapBody::new(StreamBody::new(frames), Note(sender), UNKNOWN);
+        for _ in 0..2 {
+            let frame = futures_util::FutureExt::now_or_never(body.frame());
+            assert!(frame.is_none());
+            assert_eq!(seen.recv().await, Some(Seen::Pending));
+        }
+        drop(body);
+        assert_eq!(seen.recv().await, Some(Seen::Dropped));
     }
 
     #[tokio::test]
