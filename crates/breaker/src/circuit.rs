@@ -150,20 +150,16 @@ impl Circuit {
         }
     }
 
-    /// Notes that an admitted call begins, where calls in flight count; that may
-    /// show that too many of them are slow.
-    pub(crate) fn begin(
-        &self,
-        ticket: Ticket,
-        now: u64,
-        env: &Env<'_>,
-    ) -> (Option<Begun>, Option<Change>) {
-        let Some(hanging) = self.hanging.as_ref().filter(|_| !ticket.probe) else {
-            return (None, None);
-        };
-        let (begun, first) = hanging.begin(ticket.generation as u16, now);
-        let change = if first { self.trip(ticket.generation, now, None, env) } else { None };
-        (Some(begun), change)
+    /// Notes that an admitted call begins, where calls in flight count; also says
+    /// whether it is time to look at them, by [`look`](Self::look).
+    pub(crate) fn begin(&self, ticket: Ticket, now: u64) -> Option<(Begun, bool)> {
+        let hanging = self.hanging.as_ref().filter(|_| !ticket.probe)?;
+        Some(hanging.begin(ticket.generation as u16, now))
+    }
+
+    /// Opens it if too many calls in flight are slow.
+    pub(crate) fn look(&self, ticket: Ticket, now: u64, env: &Env<'_>) -> Option<Change> {
+        self.trip(ticket.generation, now, None, env)
     }
 
     /// Takes a call out of flight.
@@ -173,7 +169,21 @@ impl Circuit {
         }
     }
 
-    /// Records how a call ended.
+    /// Records how a call ended that is no probe, which is all that a good one
+    /// takes; false if it counts no more.
+    pub(crate) fn record(&self, ticket: Ticket, mark: Mark, now: u64) -> bool {
+        let generation = ticket.generation;
+        if self.word.load(Acquire) as u32 != generation {
+            return false;
+        }
+        for (_, ring) in &self.rings {
+            ring.record(generation as u16, now, mark);
+        }
+        self.streak.record(generation, mark.failure);
+        true
+    }
+
+    /// Records how a call ended, and does what follows from it.
     pub(crate) fn end(
         &self,
         ticket: Ticket,
@@ -181,22 +191,13 @@ impl Circuit {
         now: u64,
         env: &Env<'_>,
     ) -> Option<Change> {
-        let Ticket { generation, probe } = ticket;
-        if self.word.load(Acquire) as u32 != generation {
-            return None;
-        }
         let Mark { failure, slow } = ended.mark;
-        if probe {
+        if ticket.probe {
             let bad = failure || slow && env.rules.minds_slowness();
-            return self.end_probe(generation, bad, ended.retry_after, now, env);
+            return self.end_probe(ticket.generation, bad, ended.retry_after, now, env);
         }
-        for (_, ring) in &self.rings {
-            ring.record(generation as u16, now, ended.mark);
-        }
-        if env.rules.trips.iter().any(Trip::is_consecutive) {
-            self.streak.record(generation, failure);
-        }
-        if failure || slow { self.trip(generation, now, ended.retry_after, env) } else { None }
+        let counts = self.record(ticket, ended.mark, now) && (failure || slow);
+        if counts { self.trip(ticket.generation, now, ended.retry_after, env) } else { None }
     }
 
     /// Takes note that a call ended in a way that says nothing: a probe gives its
@@ -279,17 +280,28 @@ impl Circuit {
         ((until >> TIME) as u16 == generation as u16).then(|| (until & TIMES) * 1_000)
     }
 
-    /// Whether nothing is lost with it: it is closed, or has been due to probe
-    /// for a while.
-    pub(crate) fn is_idle(&self, now: u64) -> bool {
+    /// Whether nothing is lost with it: it does as all do by default, and is
+    /// closed, or has been due for a while.
+    pub(crate) fn is_idle(&self, default: Mode, now: u64) -> bool {
         let word = self.load();
         let due = || self.until(word.generation).is_some_and(|until| until <= now);
-        match word.state {
-            _ if !matches!(word.mode, Mode::Automatic | Mode::Shadow) => false,
-            State::Closed => true,
-            State::Open => due() && !word.checked,
-            State::HalfOpen | State::Ramping => due(),
-        }
+        word.mode == default
+            && match word.state {
+                _ if !default.is_live() => true,
+                State::Closed => true,
+                State::Open => due() && !word.checked,
+                State::HalfOpen | State::Ramping => due(),
+            }
+    }
+
+    /// Whether it counts in this window.
+    pub(crate) fn has(&self, window: Window) -> bool {
+        self.rings.iter().any(|(known, _)| *known == window)
+    }
+
+    /// Whether it counts calls in flight.
+    pub(crate) fn counts_in_flight(&self) -> bool {
+        self.hanging.is_some()
     }
 
     pub(crate) fn view(&self, now: u64) -> View {

@@ -1,22 +1,89 @@
 //! A circuit breaker for HTTP services as a tower layer.
-#![allow(dead_code)]
+//!
+//! [`BreakerLayer`] stops calling a service that fails, answers in its place with
+//! 503 and `Retry-After`, and tries from time to time whether the service is well
+//! again. Put it innermost: it judges the service alone.
+//!
+//! ```
+//! use std::num::NonZeroU32;
+//! use std::time::Duration;
+//!
+//! use tower_edge_breaker::{BreakerLayer, Trip, Window};
+//! use tower_edge_core::RouteKey;
+//!
+//! let layer = BreakerLayer::new()
+//!     .trip_on([Trip::failure_rate(0.5, Window::time(Duration::from_secs(10)))])
+//!     .open_for(Duration::from_secs(5), Duration::from_secs(60))
+//!     .keyed(RouteKey, NonZeroU32::new(1_000).unwrap());
+//! ```
+//!
+//! # What it does
+//!
+//! - **Opens** ([`Trip`]) for failures in a row, for a rate of failures or of slow
+//!   calls, among the last calls or those of the last while, and for calls in
+//!   flight that are slow already. Any of them will do. A success never opens it.
+//! - **Judges** a call at the end of its body: 5xx, gRPC statuses in trailers too,
+//!   errors and bodies that break off are failures; 4xx are not. A call whose caller
+//!   leaves has failed if the service was silent for
+//!   [long](BreakerLayer::slow_after) by then, and says nothing otherwise.
+//! - **Probes** with a few requests, never more at once than
+//!   [allowed](BreakerLayer::probes), or with a [health check](BreakerLayer::probe).
+//!   A probe whose future or body is dropped gives its place back; probes that
+//!   hang do not keep it from trying again.
+//! - **Closes** at once or over a [while](BreakerLayer::ramp).
+//! - **Forgets** what was admitted before a transition: its end changes nothing.
+//! - **Tells** and obeys while it runs: [`BreakerHandle`].
+//!
+//! # What it costs
+//!
+//! While a circuit is closed and its calls go well, a request takes two looks at
+//! one number, one reading of the clock and one addition; no lock and no
+//! allocation, whatever the number of keys. Timing calls, for [`Trip::slow_rate`],
+//! takes two more readings.
+//!
+//! # What it does not
+//!
+//! - It does not retry, and has no time-outs of its own: put one inside, or
+//!   outside, and it sees them either way.
+//! - Circuits are of one process; nodes do not tell each other.
+//! - Probes of one half-open time that hang are not counted in the next one.
+//! - Errors of the inner `poll_ready` do not count.
 
 mod backoff;
+mod blame;
+mod body;
+mod call;
 mod call_ring;
 mod circuit;
+mod future;
+mod handle;
 mod hanging;
 mod jitter;
+mod layer;
+mod probe;
+mod retry_after;
 mod ring;
 mod rules;
+mod service;
+mod shared;
 mod streak;
 mod sync;
+mod table;
 #[cfg(test)]
 mod tests;
 mod time_ring;
+mod transition;
 mod trip;
+mod wait;
 mod window;
 mod word;
 
+pub use body::BreakerBody;
+pub use future::ResponseFuture;
+pub use handle::{BreakerHandle, CircuitHandle, CircuitSnapshot, TripError};
+pub use layer::BreakerLayer;
+pub use service::Breaker;
+pub use transition::{Transition, Transitions};
 pub use trip::Trip;
 pub use window::Window;
 pub use word::{Mode, State};

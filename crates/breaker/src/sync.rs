@@ -1,3 +1,4 @@
-//! What the circuit is made of and a model checker replaces.
+//! What circuits are made of and a model checker replaces.
 
+pub(crate) use std::sync::Mutex;
 pub(crate) use std::sync::atomic::AtomicU64;

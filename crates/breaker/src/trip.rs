@@ -90,10 +90,6 @@ impl Trip {
         }
     }
 
-    pub(crate) const fn is_consecutive(&self) -> bool {
-        matches!(self.when, When::Consecutive)
-    }
-
     /// Whether a slow call can be a reason.
     pub(crate) const fn is_slow(&self) -> bool {
         matches!(self.when, When::Slow(_))

@@ -1,8 +1,9 @@
 /// What a circuit does with requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum State {
     /// It admits them and counts how they end.
+    #[default]
     Closed,
     /// It refuses them until the next probe is due.
     Open,

@@ -7,4 +7,5 @@ mod jitter;
 mod model;
 mod reference;
 mod streak;
+mod table;
 mod time_ring;

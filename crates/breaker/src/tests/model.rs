@@ -17,11 +17,14 @@ mod jitter;
 mod ring;
 #[path = "../streak.rs"]
 mod streak;
+#[path = "../table.rs"]
+mod table;
 #[path = "../time_ring.rs"]
 mod time_ring;
 
 /// Stands in for the module of this name beside the circuit.
 mod sync {
+    pub(super) use loom::sync::Mutex;
     pub(super) use loom::sync::atomic::AtomicU64;
 }
 
@@ -30,11 +33,13 @@ use std::time::Duration;
 
 use loom::sync::Arc;
 use loom::thread;
+use tower_edge_core::Key;
 
 use self::call_ring::CallRing;
 use self::circuit::{Admission, Circuit, Ended, Env, Ticket};
 use self::hanging::Hanging;
 use self::jitter::Jitter;
+use self::table::Table;
 use self::time_ring::TimeRing;
 use crate::backoff::Backoff;
 use crate::rules::Rules;
@@ -309,5 +314,26 @@ fn a_streak_is_counted_by_all_threads_together() {
         sample.end(tickets[1], true, 0);
         thread.join().unwrap();
         assert_eq!(sample.word().state, State::Open);
+    });
+}
+
+#[test]
+fn nothing_of_one_key_counts_for_another_that_gets_its_circuit() {
+    interleaved(|| {
+        let window = Window::calls(NonZeroU16::new(2).unwrap());
+        let table = Arc::new(Table::new(1, true, &[window], None));
+        let old = table.take(&Key::new("old"), 1 << 40, 0).unwrap();
+        let shared = table.clone();
+        let thread = thread::spawn(move || {
+            if let Some(ticket) = shared.admit_closed(old) {
+                let mark = Mark { failure: true, slow: false };
+                shared.circuit(old).record(ticket, mark, 0);
+            }
+        });
+        let new = table.take(&Key::new("new"), 2 << 40, 0).unwrap();
+        assert_eq!(table.find(2 << 40), Some(new));
+        thread.join().unwrap();
+        let counts = table.circuit(new).view(0).counts;
+        assert_eq!(counts.calls, 0, "{counts:?}");
     });
 }

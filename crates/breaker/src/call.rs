@@ -1,0 +1,209 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Method, Response, StatusCode};
+use http_body::Body;
+use tower_edge_core::{End, Expected, Judge, Outcome, ResponseHead, Tap, Trace};
+
+use crate::circuit::{Ended, Ticket};
+use crate::hanging::Begun;
+use crate::retry_after::retry_after;
+use crate::shared::Shared;
+use crate::table::Place;
+use crate::wait::Wait;
+use crate::window::Mark;
+
+/// A call that counts, from its admission to the end of the response's body.
+///
+/// Whoever holds it may drop it at any moment: then the call was abandoned.
+#[derive(Debug)]
+pub(crate) struct Call {
+    shared: Arc<Shared>,
+    place: Place,
+    ticket: Ticket,
+    begun: Option<Begun>,
+    method: Kind,
+    wait: Wait,
+    /// The service was asked in vain at least once.
+    pended: bool,
+    /// The response lasts as long as somebody listens.
+    endless: bool,
+    judge: Option<Judge>,
+    retry_after: Option<Duration>,
+    /// It has been counted.
+    ended: bool,
+}
+
+impl Call {
+    pub(crate) fn new(shared: Arc<Shared>, place: Place, ticket: Ticket, method: &Method) -> Self {
+        Self {
+            shared,
+            place,
+            ticket,
+            begun: None,
+            method: Kind::of(method),
+            wait: Wait::default(),
+            pended: false,
+            endless: false,
+            judge: None,
+            retry_after: None,
+            ended: false,
+        }
+    }
+
+    /// Times the call from now on; false if the circuit opens at that, because too
+    /// many calls in flight are slow.
+    pub(crate) fn begin(&mut self) -> bool {
+        let now = self.shared.nanos(Trace::read(&self.shared.clock));
+        self.wait.begin(|| now);
+        let circuit = self.shared.table.circuit(self.place);
+        let Some((begun, first)) = circuit.begin(self.ticket, now) else { return true };
+        self.begun = Some(begun);
+        if !first {
+            return true;
+        }
+        let rules = self.shared.rules();
+        let Some(change) = circuit.look(self.ticket, now, &self.shared.env(&rules)) else {
+            return true;
+        };
+        self.shared.tell(self.place, change);
+        false
+    }
+
+    /// Takes note that the service has nothing to give for now.
+    pub(crate) fn pending(&mut self) {
+        if !self.endless {
+            self.wait.begin(|| self.shared.now());
+            self.pended = true;
+        }
+    }
+
+    /// Takes note of the head, to go on in the body: a [`Tap`] of so many bytes.
+    pub(crate) fn answered<B: Body>(&mut self, response: &Response<B>) -> Expected {
+        let head = ResponseHead::new(response);
+        let judge = Judge::new(&*self.shared.classify, &head);
+        self.retry_after = retry_after(head.headers(), || self.shared.clock.wall());
+        self.endless = self.method == Kind::Connect || is_endless(&head);
+        self.given();
+        self.judge = Some(judge);
+        Expected::of(self.method.method(), &head, &response.body().size_hint())
+    }
+
+    /// Ends without a response, by an error of the service.
+    pub(crate) fn failed(&mut self) {
+        self.finish(Outcome::Failure);
+    }
+
+    fn given(&mut self) {
+        self.wait.end(|| self.shared.now());
+    }
+
+    /// How long whoever leaves now has been waiting.
+    fn patience(&self) -> Duration {
+        let waits = self.pended && self.wait.is_on();
+        Duration::from_nanos(if waits { self.wait.current(self.shared.now()) } else { 0 })
+    }
+
+    fn finish(&mut self, outcome: Outcome) {
+        self.ended = true;
+        let (shared, circuit) = (&self.shared, self.shared.table.circuit(self.place));
+        let now = shared.now();
+        let slow = self.wait.total(now) >= shared.slow_after;
+        let mark = match outcome {
+            Outcome::Success => Mark { failure: false, slow },
+            Outcome::Slow => Mark { failure: false, slow: true },
+            Outcome::Failure => Mark { failure: true, slow },
+            Outcome::Abandoned { elapsed } if elapsed.as_nanos() >= shared.slow_after.into() => {
+                Mark { failure: true, slow: true }
+            }
+            _ => return circuit.give_back(self.ticket),
+        };
+        if !self.ticket.probe && !mark.failure && !mark.slow {
+            circuit.record(self.ticket, mark, now);
+            return;
+        }
+        let (rules, ended) = (shared.rules(), Ended { mark, retry_after: self.retry_after });
+        if let Some(change) = circuit.end(self.ticket, &ended, now, &shared.env(&rules)) {
+            shared.tell(self.place, change);
+        }
+    }
+}
+
+impl Tap<Bytes> for Call {
+    fn data(&mut self, _: &Bytes) {
+        self.given();
+    }
+
+    fn pending(&mut self) {
+        self.pending();
+    }
+
+    fn end(&mut self, end: End<'_>) {
+        let Some(judge) = self.judge.take() else { return };
+        if let End::Complete(Some(trailers)) = end {
+            let wanted = retry_after(trailers, || self.shared.clock.wall());
+            self.retry_after = wanted.or(self.retry_after);
+        }
+        let elapsed = match end {
+            End::Dropped => self.patience(),
+            _ => Duration::ZERO,
+        };
+        self.finish(judge.end(&*self.shared.classify, &end, elapsed));
+    }
+}
+
+/// The one place where a call leaves flight, whatever panics before.
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.ended {
+            let elapsed = self.patience();
+            self.finish(Outcome::Abandoned { elapsed });
+        }
+        if let Some(begun) = self.begun {
+            self.shared.table.circuit(self.place).land(begun);
+        }
+    }
+}
+
+/// What a method says about the length of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Head,
+    Connect,
+    Other,
+}
+
+impl Kind {
+    fn of(method: &Method) -> Self {
+        match *method {
+            Method::HEAD => Self::Head,
+            Method::CONNECT => Self::Connect,
+            _ => Self::Other,
+        }
+    }
+
+    fn method(self) -> &'static Method {
+        match self {
+            Self::Head => &Method::HEAD,
+            Self::Connect => &Method::CONNECT,
+            Self::Other => &Method::GET,
+        }
+    }
+}
+
+/// Whether silence in the body of a response is in order: an upgrade, a stream of
+/// events, or of messages of gRPC.
+fn is_endless(head: &ResponseHead<'_>) -> bool {
+    let media_type = || head.headers().get(CONTENT_TYPE)?.to_str().ok();
+    let starts = |media_type: &str| {
+        let is = |of: &str| {
+            media_type.get(..of.len()).is_some_and(|start| start.eq_ignore_ascii_case(of))
+        };
+        ENDLESS.into_iter().any(is)
+    };
+    head.status() == StatusCode::SWITCHING_PROTOCOLS || media_type().is_some_and(starts)
+}
+
+const ENDLESS: [&str; 3] = ["text/event-stream", "multipart/x-mixed-replace", "application/grpc"];
