@@ -6,7 +6,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 use tower_edge_core::{End, Expected, ReplyBody, Tap, TapBody};
 
-use crate::call::Call;
+use crate::call::Answered;
 
 /// The body of [`Breaker`](crate::Breaker)'s responses: the inner one, whose end
 /// is the end of the call, or that of a refusal.
@@ -18,7 +18,7 @@ pub struct BreakerBody<B: Body<Data = Bytes>> {
 }
 
 impl<B: Body<Data = Bytes>> BreakerBody<B> {
-    pub(crate) fn watched(body: B, call: Option<Call>, expected: Expected) -> Self {
+    pub(crate) fn watched(body: B, call: Option<Answered>, expected: Expected) -> Self {
         Self { reply: ReplyBody::inner(TapBody::new(body, Watch(call), expected)) }
     }
 
@@ -49,7 +49,7 @@ impl<B: Body<Data = Bytes>> Body for BreakerBody<B> {
 
 /// The call that a body belongs to, unless it counts for nothing.
 #[derive(Debug)]
-struct Watch(Option<Call>);
+struct Watch(Option<Answered>);
 
 impl Tap<Bytes> for Watch {
     fn data(&mut self, data: &Bytes) {

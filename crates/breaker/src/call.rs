@@ -3,15 +3,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body;
 use tower_edge_core::{End, Expected, Judge, Outcome, ResponseHead, Tap, Trace};
 
-use crate::circuit::{Ended, Ticket};
+use crate::circuit::Ticket;
+use crate::ending::Ended;
 use crate::hanging::Begun;
 use crate::retry_after::retry_after;
 use crate::shared::Shared;
-use crate::table::Place;
 use crate::wait::Wait;
 use crate::window::Mark;
 
@@ -21,34 +21,38 @@ use crate::window::Mark;
 #[derive(Debug)]
 pub(crate) struct Call {
     shared: Arc<Shared>,
-    place: Place,
+    cell: u32,
     ticket: Ticket,
     begun: Option<Begun>,
     method: Kind,
     wait: Wait,
     /// The service was asked in vain at least once.
     pended: bool,
-    /// The response lasts as long as somebody listens.
-    endless: bool,
-    judge: Option<Judge>,
-    retry_after: Option<Duration>,
     /// It has been counted.
     ended: bool,
 }
 
+/// A call whose response has a head and not yet an end.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    call: Call,
+    judge: Option<Judge>,
+    /// Silence is in order: the response lasts as long as somebody listens.
+    endless: bool,
+    /// In milliseconds.
+    retry_after: Option<u32>,
+}
+
 impl Call {
-    pub(crate) fn new(shared: Arc<Shared>, place: Place, ticket: Ticket, method: &Method) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, cell: u32, ticket: Ticket, method: &Method) -> Self {
         Self {
             shared,
-            place,
+            cell,
             ticket,
             begun: None,
             method: Kind::of(method),
             wait: Wait::default(),
             pended: false,
-            endless: false,
-            judge: None,
-            retry_after: None,
             ended: false,
         }
     }
@@ -58,7 +62,7 @@ impl Call {
     pub(crate) fn begin(&mut self) -> bool {
         let now = self.shared.nanos(Trace::read(&self.shared.clock));
         self.wait.begin(|| now);
-        let circuit = self.shared.table.circuit(self.place);
+        let circuit = self.shared.table.circuit_at(self.cell);
         let Some((begun, first)) = circuit.begin(self.ticket, now) else { return true };
         self.begun = Some(begun);
         if !first {
@@ -68,32 +72,33 @@ impl Call {
         let Some(change) = circuit.look(self.ticket, now, &self.shared.env(&rules)) else {
             return true;
         };
-        self.shared.tell(self.place, change);
+        self.shared.tell(self.cell, change);
         false
     }
 
     /// Takes note that the service has nothing to give for now.
     pub(crate) fn pending(&mut self) {
-        if !self.endless {
-            self.wait.begin(|| self.shared.now());
-            self.pended = true;
-        }
+        self.wait.begin(|| self.shared.now());
+        self.pended = true;
     }
 
     /// Takes note of the head, to go on in the body: a [`Tap`] of so many bytes.
-    pub(crate) fn answered<B: Body>(&mut self, response: &Response<B>) -> Expected {
+    pub(crate) fn answered<B: Body>(mut self, response: &Response<B>) -> (Answered, Expected) {
         let head = ResponseHead::new(response);
-        let judge = Judge::new(&*self.shared.classify, &head);
-        self.retry_after = retry_after(head.headers(), || self.shared.clock.wall());
-        self.endless = self.method == Kind::Connect || is_endless(&head);
         self.given();
-        self.judge = Some(judge);
-        Expected::of(self.method.method(), &head, &response.body().size_hint())
+        let expected = Expected::of(self.method.method(), &head, &response.body().size_hint());
+        let endless = self.method == Kind::Connect || is_endless(&head);
+        let judge = Some(Judge::new(&*self.shared.classify, &head));
+        let mut answered = Answered { call: self, judge, endless, retry_after: None };
+        if !head.status().is_success() || endless {
+            answered.note_retry_after(head.headers());
+        }
+        (answered, expected)
     }
 
     /// Ends without a response, by an error of the service.
     pub(crate) fn failed(&mut self) {
-        self.finish(Outcome::Failure);
+        self.finish(Outcome::Failure, None);
     }
 
     fn given(&mut self) {
@@ -106,9 +111,9 @@ impl Call {
         Duration::from_nanos(if waits { self.wait.current(self.shared.now()) } else { 0 })
     }
 
-    fn finish(&mut self, outcome: Outcome) {
+    fn finish(&mut self, outcome: Outcome, retry_after: Option<u32>) {
         self.ended = true;
-        let (shared, circuit) = (&self.shared, self.shared.table.circuit(self.place));
+        let (shared, circuit) = (&self.shared, self.shared.table.circuit_at(self.cell));
         let now = shared.now();
         let slow = self.wait.total(now) >= shared.slow_after;
         let mark = match outcome {
@@ -124,33 +129,44 @@ impl Call {
             circuit.record(self.ticket, mark, now);
             return;
         }
-        let (rules, ended) = (shared.rules(), Ended { mark, retry_after: self.retry_after });
+        let retry_after = retry_after.map(|millis| Duration::from_millis(millis.into()));
+        let (rules, ended) = (shared.rules(), Ended { mark, retry_after });
         if let Some(change) = circuit.end(self.ticket, &ended, now, &shared.env(&rules)) {
-            shared.tell(self.place, change);
+            shared.tell(self.cell, change);
         }
     }
 }
 
-impl Tap<Bytes> for Call {
+impl Answered {
+    fn note_retry_after(&mut self, fields: &HeaderMap) {
+        let wanted = retry_after(fields, || self.call.shared.clock.wall());
+        let millis = wanted.and_then(|wanted| u32::try_from(wanted.as_millis()).ok());
+        self.retry_after = millis.or(self.retry_after);
+    }
+}
+
+impl Tap<Bytes> for Answered {
     fn data(&mut self, _: &Bytes) {
-        self.given();
+        self.call.given();
     }
 
     fn pending(&mut self) {
-        self.pending();
+        if !self.endless {
+            self.call.pending();
+        }
     }
 
     fn end(&mut self, end: End<'_>) {
         let Some(judge) = self.judge.take() else { return };
         if let End::Complete(Some(trailers)) = end {
-            let wanted = retry_after(trailers, || self.shared.clock.wall());
-            self.retry_after = wanted.or(self.retry_after);
+            self.note_retry_after(trailers);
         }
         let elapsed = match end {
-            End::Dropped => self.patience(),
+            End::Dropped => self.call.patience(),
             _ => Duration::ZERO,
         };
-        self.finish(judge.end(&*self.shared.classify, &end, elapsed));
+        let outcome = judge.end(&*self.call.shared.classify, &end, elapsed);
+        self.call.finish(outcome, self.retry_after);
     }
 }
 
@@ -159,10 +175,10 @@ impl Drop for Call {
     fn drop(&mut self) {
         if !self.ended {
             let elapsed = self.patience();
-            self.finish(Outcome::Abandoned { elapsed });
+            self.finish(Outcome::Abandoned { elapsed }, None);
         }
         if let Some(begun) = self.begun {
-            self.shared.table.circuit(self.place).land(begun);
+            self.shared.table.circuit_at(self.cell).land(begun);
         }
     }
 }

@@ -48,10 +48,12 @@ where
                     Poll::Pending
                 }
                 Poll::Ready(Ok(response)) => {
-                    let mut call = call.take();
-                    let expected = match &mut call {
-                        Some(call) => call.answered(&response),
-                        None => Expected::by_size(&response.body().size_hint()),
+                    let (call, expected) = match call.take() {
+                        Some(call) => {
+                            let (call, expected) = call.answered(&response);
+                            (Some(call), expected)
+                        }
+                        None => (None, Expected::by_size(&response.body().size_hint())),
                     };
                     let watched = |body| BreakerBody::watched(body, call, expected);
                     Poll::Ready(Ok(response.map(watched)))

@@ -155,7 +155,7 @@ impl CircuitHandle {
     pub fn set_mode(&self, mode: Mode) -> bool {
         let Some(place) = self.place() else { return false };
         if let Some(change) = self.shared.table.circuit(place).set_mode(mode) {
-            self.shared.tell(place, change);
+            self.shared.tell(place.cell, change);
         }
         true
     }
@@ -165,7 +165,7 @@ impl CircuitHandle {
         if let Some(place) = self.known()
             && let Some(change) = self.shared.table.circuit(place).reset()
         {
-            self.shared.tell(place, change);
+            self.shared.tell(place.cell, change);
         }
     }
 

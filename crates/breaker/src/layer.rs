@@ -27,7 +27,8 @@ use crate::{Breaker, BreakerHandle, Trip, Window};
 /// when half of at least 20 calls within 10 seconds failed, refuses with 503 and
 /// `Retry-After` for a time up to 5 seconds, which doubles up to a minute while
 /// the service does not recover, then lets 3 requests through as probes, and
-/// closes when they went well. There is one circuit for everybody, unless
+/// closes when they went well. `Retry-After` names the next probe; a second where
+/// that may be any moment, while probes are under way or admission grows. There is one circuit for everybody, unless
 /// [`keyed`](Self::keyed) makes one for each host, route or tenant.
 ///
 /// Each setter makes new circuits: take [handles](Self::handle) behind the last
@@ -173,7 +174,7 @@ impl BreakerLayer {
 
     /// Judges responses by `classify`.
     ///
-    /// By default 5xx, but for 501 and 505, which any client gets who asks for
+    /// By default 5xx, but for 501, 505 and 508, which any client gets who asks for
     /// them, and gRPC statuses that blame the server are failures. Refusals of the
     /// layers inside are ignored whatever it says; errors and broken bodies are
     /// failures.

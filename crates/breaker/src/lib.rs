@@ -49,12 +49,14 @@
 //! - Probes of one half-open time that hang are not counted in the next one.
 //! - Errors of the inner `poll_ready` do not count.
 
+mod admission;
 mod backoff;
 mod blame;
 mod body;
 mod call;
 mod call_ring;
 mod circuit;
+mod ending;
 mod future;
 mod handle;
 mod hanging;

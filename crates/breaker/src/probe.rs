@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tower_edge_core::Key;
 
-use crate::circuit::{Change, Ended, Ticket};
+use crate::circuit::{Change, Ticket};
+use crate::ending::Ended;
 use crate::shared::Shared;
-use crate::table::Place;
 use crate::window::Mark;
 use crate::word::State;
 
@@ -20,15 +20,15 @@ pub(crate) type Probe =
 #[derive(Debug)]
 pub(crate) struct Checks {
     shared: Weak<Shared>,
-    place: Place,
+    cell: u32,
     /// The one in which the next result counts.
     generation: u32,
 }
 
 impl Checks {
     /// Starts them in a task on the current runtime; without one, requests probe.
-    pub(crate) fn start(shared: &Arc<Shared>, place: Place, generation: u32) {
-        let checks = Self { shared: Arc::downgrade(shared), place, generation };
+    pub(crate) fn start(shared: &Arc<Shared>, cell: u32, generation: u32) {
+        let checks = Self { shared: Arc::downgrade(shared), cell, generation };
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(checks.run());
         }
@@ -53,29 +53,29 @@ impl Checks {
     async fn first(&mut self) -> Option<(Ticket, Probe, Key)> {
         tokio::time::sleep(self.left()?).await;
         let shared = self.shared.upgrade()?;
-        let (probe, key) = (shared.probe.clone()?, shared.table.key(self.place)?);
+        let (probe, key) = (shared.probe.clone()?, shared.table.key(self.cell)?);
         let rules = shared.rules();
-        let circuit = shared.table.circuit(self.place);
+        let circuit = shared.table.circuit_at(self.cell);
         let (ticket, change) = circuit.check(self.generation, shared.now(), &shared.env(&rules))?;
         self.generation = ticket.generation;
-        shared.tell(self.place, change);
+        shared.tell(self.cell, change);
         Some((ticket, probe, key))
     }
 
     fn left(&self) -> Option<Duration> {
         let shared = self.shared.upgrade()?;
-        let until = shared.table.circuit(self.place).until(self.generation)?;
+        let until = shared.table.circuit_at(self.cell).until(self.generation)?;
         Some(Duration::from_nanos(until.saturating_sub(shared.now())))
     }
 
     /// Counts a result; gives the ticket of the next check, if there is to be one.
     fn end(&self, ticket: Ticket, healthy: bool) -> Option<Ticket> {
         let shared = self.shared.upgrade()?;
-        let (rules, circuit) = (shared.rules(), shared.table.circuit(self.place));
+        let (rules, circuit) = (shared.rules(), shared.table.circuit_at(self.cell));
         let ended = Ended { mark: Mark { failure: !healthy, slow: false }, retry_after: None };
         match circuit.end(ticket, &ended, shared.now(), &shared.env(&rules)) {
             Some(change) => {
-                shared.tell(self.place, change);
+                shared.tell(self.cell, change);
                 None
             }
             None => circuit.check_again(self.generation),
@@ -88,7 +88,7 @@ impl Checks {
 impl Drop for Checks {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.table.circuit(self.place).uncheck(self.generation);
+            shared.table.circuit_at(self.cell).uncheck(self.generation);
         }
     }
 }

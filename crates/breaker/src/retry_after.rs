@@ -1,7 +1,7 @@
 use std::time::{Duration, SystemTime};
 
-use http::HeaderMap;
 use http::header::RETRY_AFTER;
+use http::{HeaderMap, HeaderName};
 
 /// When a service that failed wants to be asked again: `grpc-retry-pushback-ms`,
 /// which trailers may have too, or `Retry-After` (RFC 9110 §10.2.3), in seconds
@@ -10,12 +10,12 @@ pub(crate) fn retry_after(
     fields: &HeaderMap,
     wall: impl FnOnce() -> SystemTime,
 ) -> Option<Duration> {
-    let text = |name: &str| fields.get(name)?.to_str().ok().map(str::trim);
+    let text = |name: &HeaderName| fields.get(name)?.to_str().ok().map(str::trim);
     let number = |text: &str| -> Option<u64> {
         let is_number = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
         is_number.then(|| text.parse().unwrap_or(u64::MAX))
     };
-    let wait = match (text(PUSHBACK), text(RETRY_AFTER.as_str())) {
+    let wait = match (text(&PUSHBACK), text(&RETRY_AFTER)) {
         (Some(millis), _) => Duration::from_millis(number(millis)?),
         (None, Some(after)) => match number(after) {
             Some(seconds) => Duration::from_secs(seconds),
@@ -26,7 +26,7 @@ pub(crate) fn retry_after(
     Some(wait.min(MOST))
 }
 
-const PUSHBACK: &str = "grpc-retry-pushback-ms";
+static PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 const MOST: Duration = Duration::from_secs(3_600);
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use tower_edge_core::{
     Classify, Clock, Event, ExtractKey, Key, Observe, OnRefuse, Reason, Refusal, RequestHead,
 };
 
+use crate::admission::Admission;
 use crate::call::Call;
-use crate::circuit::{Admission, Change, Env};
+use crate::circuit::{Change, Env};
 use crate::jitter::Jitter;
 use crate::probe::{Checks, Probe, follow};
 use crate::rules::Rules;
@@ -64,7 +65,7 @@ impl Shared {
                     Admission::Refuse(wait) => return refused(wait, key),
                 },
             };
-            let mut call = Call::new(self.clone(), place, ticket, head.method());
+            let mut call = Call::new(self.clone(), place.cell, ticket, head.method());
             if !self.times || call.begin() {
                 return Decision::Forward(Some(call));
             }
@@ -97,9 +98,9 @@ impl Shared {
     }
 
     /// Tells of a transition, and starts what follows from it.
-    pub(crate) fn tell(self: &Arc<Self>, place: Place, change: Change) {
+    pub(crate) fn tell(self: &Arc<Self>, cell: u32, change: Change) {
         let (from, to) = (change.from, change.to);
-        let key = self.table.key(place).unwrap_or(Key::GLOBAL);
+        let key = self.table.key(cell).unwrap_or(Key::GLOBAL);
         if let Some(observe) = &self.observe {
             let key = self.key.is_some().then_some(&key);
             observe.event(&Event::CircuitChanged { key, from: from.as_str(), to: to.as_str() });
@@ -107,7 +108,7 @@ impl Shared {
         // Nobody may have subscribed.
         let _ = self.transitions.send(Transition { key, from, to, at: self.clock.wall() });
         if follow(&change) {
-            Checks::start(self, place, change.generation);
+            Checks::start(self, cell, change.generation);
         }
     }
 
@@ -131,7 +132,7 @@ impl Shared {
         let env = self.env(&rules);
         let (admission, change) = self.table.admit(place, |circuit| circuit.admit(now, &env));
         if let Some(change) = change.flatten() {
-            self.tell(place, change);
+            self.tell(place.cell, change);
         }
         admission
     }

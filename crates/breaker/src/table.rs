@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tower_edge_core::Key;
 
-use super::circuit::{Admission, Circuit, Ticket};
+use super::admission::Admission;
+use super::circuit::{Circuit, Ticket};
 use super::sync::{AtomicU64, Mutex};
 use super::window::Window;
 use super::word::Mode;
@@ -46,7 +47,7 @@ struct Writer {
 /// A circuit in the table, as it was when somebody had found it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    cell: u32,
+    pub(crate) cell: u32,
     hash: u64,
 }
 
@@ -129,7 +130,12 @@ impl Table {
     }
 
     pub(crate) fn circuit(&self, place: Place) -> &Circuit {
-        &self.cells[place.cell as usize].circuit
+        self.circuit_at(place.cell)
+    }
+
+    /// The circuit at a place, by its number alone: for who has a ticket.
+    pub(crate) fn circuit_at(&self, cell: u32) -> &Circuit {
+        &self.cells[cell as usize].circuit
     }
 
     /// Decides about a request by its circuit; what was decided for another key,
@@ -157,12 +163,10 @@ impl Table {
         (cell.hash.load(Acquire) == place.hash).then_some(ticket)
     }
 
-    /// The key of a circuit, if it still has it.
-    pub(crate) fn key(&self, place: Place) -> Option<Key> {
+    /// The key that a circuit has by now.
+    pub(crate) fn key(&self, cell: u32) -> Option<Key> {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let cell = place.cell as usize;
-        let is_same = self.cells[cell].hash.load(Acquire) == place.hash;
-        writer.keys.get(cell).copied().filter(|_| is_same)
+        writer.keys.get(cell as usize).copied()
     }
 
     /// All keys that have a circuit, with it.

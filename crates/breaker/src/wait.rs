@@ -1,3 +1,5 @@
+use std::num::NonZeroU64;
+
 /// How long a service made its caller wait: times at which it was asked and had
 /// nothing to give. In nanoseconds since some start.
 ///
@@ -5,20 +7,21 @@
 /// slowly, is not the service's.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wait {
-    since: Option<u64>,
+    /// A nanosecond later, so that there is room for none in a number.
+    since: Option<NonZeroU64>,
     total: u64,
 }
 
 impl Wait {
     /// The service is waited for, from now on or already.
     pub(crate) fn begin(&mut self, now: impl FnOnce() -> u64) {
-        self.since = self.since.or_else(|| Some(now()));
+        self.since = self.since.or_else(|| NonZeroU64::MIN.checked_add(now()));
     }
 
     /// It gave something.
     pub(crate) fn end(&mut self, now: impl FnOnce() -> u64) {
         if let Some(since) = self.since.take() {
-            self.total += now().saturating_sub(since);
+            self.total += (now() + 1).saturating_sub(since.get());
         }
     }
 
@@ -29,7 +32,7 @@ impl Wait {
 
     /// How long it has been waited for by now, this time.
     pub(crate) fn current(&self, now: u64) -> u64 {
-        self.since.map_or(0, |since| now.saturating_sub(since))
+        self.since.map_or(0, |since| (now + 1).saturating_sub(since.get()))
     }
 
     /// The same, all times together.

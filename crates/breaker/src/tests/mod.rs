@@ -9,3 +9,7 @@ mod reference;
 mod streak;
 mod table;
 mod time_ring;
+
+fn is_long() -> bool {
+    std::env::var_os("TOWER_EDGE_LONG").is_some_and(|long| long == "1")
+}

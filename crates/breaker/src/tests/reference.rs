@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use crate::admission::Admission;
 use crate::backoff::Backoff;
-use crate::circuit::{Admission, Change, Circuit, Ended, Env, Ticket};
+use crate::circuit::{Change, Circuit, Env, Ticket};
+use crate::ending::Ended;
 use crate::jitter::Jitter;
 use crate::rules::Rules;
+use crate::tests::is_long;
 use crate::trip::Trip;
 use crate::window::{Counts, Mark, Window};
 use crate::word::{Mode, State};
@@ -456,10 +459,6 @@ fn outage(trip: Trip, window: Window, successes: u32, at: impl Fn(u32) -> u64) -
     let opens =
         |number: &u32| circuit.end(ticket, &bad, start + at(*number) * 1_000_000, &env).is_some();
     (1..100_000).find(opens).expect("an outage opens it")
-}
-
-fn is_long() -> bool {
-    std::env::var_os("TOWER_EDGE_LONG").is_some_and(|long| long == "1")
 }
 
 const GOOD: Mark = Mark { failure: false, slow: false };

@@ -4,7 +4,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tower_edge_core::Key;
 
-use crate::circuit::Admission;
+use crate::admission::Admission;
 use crate::table::Table;
 use crate::window::{Mark, Window};
 use crate::word::Mode;
@@ -33,7 +33,7 @@ fn a_key_is_found_again_as_long_as_there_is_room() {
         for (number, place) in (0..).zip(&places) {
             assert_eq!(table.find(hash(number)), Some(*place));
             assert_eq!(table.take(&key(number), hash(number), 0), Ok(*place));
-            assert_eq!(table.key(*place), Some(key(number)));
+            assert_eq!(table.key(place.cell), Some(key(number)));
         }
         assert_eq!(table.all().len(), room);
     }
@@ -49,7 +49,7 @@ fn what_was_counted_for_a_key_that_is_gone_is_gone() {
     assert_eq!((table.find(hash(0)), table.find(hash(1))), (None, Some(new)));
     assert!(!table.circuit(new).record(ticket, BAD, 0), "a call of the old key");
     assert_eq!(table.circuit(new).view(0).counts.calls, 0);
-    assert_eq!((table.key(old), table.admit_closed(old)), (None, None));
+    assert_eq!((table.key(old.cell), table.admit_closed(old)), (Some(key(1)), None));
     let (admission, _) = table.admit(old, |circuit| {
         (circuit.admit_closed().map_or(Admission::Pass, Admission::Count), ())
     });
@@ -67,7 +67,7 @@ fn circuits_in_use_and_circuits_of_another_mode_stay() {
     for number in 3..100 {
         assert!(table.find(hash(0)).is_some(), "in use");
         table.take(&key(number), hash(number), 0).unwrap();
-        assert_eq!(table.key(forced), Some(key(1)));
+        assert_eq!(table.key(forced.cell), Some(key(1)));
     }
     assert!(table.find(hash(0)).is_some());
 }
@@ -84,8 +84,8 @@ proptest! {
             last.insert(number, place);
             for (number, place) in &last {
                 let found = table.find(hash(*number));
-                prop_assert!(found.is_none_or(|found| table.key(found) == Some(key(*number))));
-                prop_assert_eq!(found.is_some(), table.key(*place) == Some(key(*number)));
+                prop_assert!(found.is_none_or(|found| table.key(found.cell) == Some(key(*number))));
+                prop_assert_eq!(found.is_some(), table.key(place.cell) == Some(key(*number)));
             }
             prop_assert!(table.all().len() <= room);
         }
