@@ -24,6 +24,7 @@ pub struct EventCounters {
     limit_shadow_refusals: Total,
     limit_waits: Total,
     limit_evictions: Total,
+    breaker_transitions: ByLabel,
     cache_lookups: ByLabel,
     cache_stores: Total,
     cache_stored_size: Total,
@@ -57,6 +58,10 @@ impl EventCounters {
             limit_evictions: Total::new(
                 ("tower_edge.limit.evictions", Unit::Count),
                 "Keys in use that a rate limit forgot for want of room.",
+            ),
+            breaker_transitions: ByLabel::new(
+                ("tower_edge.breaker.transitions", "to"),
+                "Transitions of circuits, by the state that they went to.",
             ),
             cache_lookups: ByLabel::new(
                 ("tower_edge.cache.lookups", "found"),
@@ -93,6 +98,7 @@ impl Observe for EventCounters {
             Event::WouldRefuse { .. } => self.limit_shadow_refusals.add(1),
             Event::Waited { .. } => self.limit_waits.add(1),
             Event::KeyEvicted => self.limit_evictions.add(1),
+            Event::CircuitChanged { to, .. } => self.breaker_transitions.count(to),
             Event::CacheLookup { found } => self.cache_lookups.count(found),
             Event::CacheStored { bytes } => {
                 self.cache_stores.add(1);

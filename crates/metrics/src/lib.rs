@@ -14,6 +14,7 @@
 //! | `tower_edge.limit.shadow_refusals` | counter | count | none |
 //! | `tower_edge.limit.waits` | counter | count | none |
 //! | `tower_edge.limit.evictions` | counter | count | none |
+//! | `tower_edge.breaker.transitions` | counter | count | `to` |
 //! | `tower_edge.cache.lookups` | counter | count | `found` |
 //! | `tower_edge.cache.stores` | counter | count | none |
 //! | `tower_edge.cache.stored.size` | counter | bytes | none |
