@@ -2,6 +2,7 @@
 //! on a bare hyper server.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod breaker;
 mod client;
 mod order;
 mod under_axum;

@@ -1,6 +1,8 @@
+#[cfg(feature = "breaker")]
+use tower_edge_breaker::BreakerLayer;
 #[cfg(feature = "cache")]
 use tower_edge_cache::CacheLayer;
-#[cfg(any(feature = "cache", feature = "latency", feature = "limit"))]
+#[cfg(any(feature = "breaker", feature = "cache", feature = "latency", feature = "limit"))]
 use tower_edge_core::Optional;
 #[cfg(feature = "limit")]
 use tower_edge_limit::RateLimitLayer;
@@ -10,9 +12,10 @@ use tower_layer::{Identity, Layer};
 
 /// Stacks the layers in their right order, whatever order they are set in.
 ///
-/// Outermost first: latency, rate limit, cache, the service. Latency sees all that
-/// a client sees; the rate limit protects the cache too; a hit does not wait for
-/// anything that protects the service.
+/// Outermost first: latency, rate limit, cache, breaker, the service. Latency sees
+/// all that a client sees; the rate limit protects the cache too; a hit does not
+/// wait for anything that protects the service; the breaker judges the service
+/// alone, and while it refuses the cache may answer stale.
 ///
 /// Each setter takes a layer or an `Option` of it, so that a configuration can
 /// leave it out at run time; a layer that is not set costs nothing. One `Edge` is
@@ -20,13 +23,15 @@ use tower_layer::{Identity, Layer};
 /// is below it for every request.
 ///
 /// ```
-/// # #[cfg(all(feature = "cache", feature = "latency", feature = "limit"))] {
+/// # #[cfg(all(feature = "breaker", feature = "cache", feature = "latency", feature = "limit"))] {
+/// use tower_edge::breaker::BreakerLayer;
 /// use tower_edge::limit::{Limit, Quota, RateLimitLayer, nonzero};
 /// use tower_edge::{Edge, cache::CacheLayer, core::ClientIp, metrics::LatencyLayer};
 ///
 /// let clients = Limit::new("client", Quota::per_second(nonzero!(100))).keyed(ClientIp::peer());
 /// let cached = std::env::args().len() < 9;
 /// let edge = Edge::new()
+///     .breaker(BreakerLayer::new())
 ///     .cache(cached.then(|| CacheLayer::new(64 << 20)))
 ///     .rate_limit(RateLimitLayer::new(clients))
 ///     .latency(LatencyLayer::new());
@@ -35,10 +40,11 @@ use tower_layer::{Identity, Layer};
 /// ```
 #[derive(Clone, Debug, Default)]
 #[must_use]
-pub struct Edge<Latency = Identity, RateLimit = Identity, Cache = Identity> {
+pub struct Edge<Latency = Identity, RateLimit = Identity, Cache = Identity, Breaker = Identity> {
     latency: Latency,
     rate_limit: RateLimit,
     cache: Cache,
+    breaker: Breaker,
 }
 
 impl Edge {
@@ -48,14 +54,15 @@ impl Edge {
     }
 }
 
-impl<L, R, C> Edge<L, R, C> {
+impl<L, R, C, B> Edge<L, R, C, B> {
     /// Measures latency around everything else.
     #[cfg(feature = "latency")]
     pub fn latency(
         self,
         layer: impl Into<Optional<LatencyLayer>>,
-    ) -> Edge<Optional<LatencyLayer>, R, C> {
-        Edge { latency: layer.into(), rate_limit: self.rate_limit, cache: self.cache }
+    ) -> Edge<Optional<LatencyLayer>, R, C, B> {
+        let Self { rate_limit, cache, breaker, .. } = self;
+        Edge { latency: layer.into(), rate_limit, cache, breaker }
     }
 
     /// Admits requests as often as quotas allow.
@@ -63,26 +70,42 @@ impl<L, R, C> Edge<L, R, C> {
     pub fn rate_limit(
         self,
         layer: impl Into<Optional<RateLimitLayer>>,
-    ) -> Edge<L, Optional<RateLimitLayer>, C> {
-        Edge { latency: self.latency, rate_limit: layer.into(), cache: self.cache }
+    ) -> Edge<L, Optional<RateLimitLayer>, C, B> {
+        let Self { latency, cache, breaker, .. } = self;
+        Edge { latency, rate_limit: layer.into(), cache, breaker }
     }
 
     /// Answers from memory what may be answered so.
     #[cfg(feature = "cache")]
-    pub fn cache(self, layer: impl Into<Optional<CacheLayer>>) -> Edge<L, R, Optional<CacheLayer>> {
-        Edge { latency: self.latency, rate_limit: self.rate_limit, cache: layer.into() }
+    pub fn cache(
+        self,
+        layer: impl Into<Optional<CacheLayer>>,
+    ) -> Edge<L, R, Optional<CacheLayer>, B> {
+        let Self { latency, rate_limit, breaker, .. } = self;
+        Edge { latency, rate_limit, cache: layer.into(), breaker }
+    }
+
+    /// Stops calling the service while it fails.
+    #[cfg(feature = "breaker")]
+    pub fn breaker(
+        self,
+        layer: impl Into<Optional<BreakerLayer>>,
+    ) -> Edge<L, R, C, Optional<BreakerLayer>> {
+        let Self { latency, rate_limit, cache, .. } = self;
+        Edge { latency, rate_limit, cache, breaker: layer.into() }
     }
 }
 
-impl<S, L, R, C> Layer<S> for Edge<L, R, C>
+impl<S, L, R, C, B> Layer<S> for Edge<L, R, C, B>
 where
-    C: Layer<S>,
+    B: Layer<S>,
+    C: Layer<B::Service>,
     R: Layer<C::Service>,
     L: Layer<R::Service>,
 {
     type Service = L::Service;
 
     fn layer(&self, inner: S) -> Self::Service {
-        self.latency.layer(self.rate_limit.layer(self.cache.layer(inner)))
+        self.latency.layer(self.rate_limit.layer(self.cache.layer(self.breaker.layer(inner))))
     }
 }

@@ -20,6 +20,10 @@
     feature = "cache",
     doc = "| [`CacheLayer`](cache::CacheLayer) | `cache` | answers from memory by RFC 9111 |"
 )]
+#![cfg_attr(
+    feature = "breaker",
+    doc = "| [`BreakerLayer`](breaker::BreakerLayer) | `breaker` | stops calling a service that fails |"
+)]
 //!
 //! What the layers share (clients' addresses, keys, refusals, events) is in
 //! [`core`].
@@ -33,6 +37,8 @@
 mod edge;
 
 pub use edge::Edge;
+#[cfg(feature = "breaker")]
+pub use tower_edge_breaker as breaker;
 #[cfg(feature = "cache")]
 pub use tower_edge_cache as cache;
 pub use tower_edge_core as core;
