@@ -6,10 +6,12 @@
 //! - `rate_limit_*`: the rate limit, as its module says;
 //! - `stack_hit`: all layers, answered from the cache;
 //! - `stack_through`: all layers, a POST, which no cache answers;
-//! - `stack_clone`: a clone of all layers, not dropped.
+//! - `stack_clone`: a clone of all layers, not dropped;
+//! - `breaker_*`: circuit breakers, as their module says.
 //!
 //! `peers` is a stack of axum-prometheus and tower-http-cache.
 
+mod breaker;
 mod rate_limit;
 
 use std::fmt::Debug;
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
     bench.clones("stack_clone", "bare", upstream);
     bench.clones("stack_clone", "tower-edge", move || edge().layer(upstream()));
     bench.clones("stack_clone", "peers", move || peers(upstream()));
+    breaker::add(&mut bench, &Requests::get(URI), called, upstream());
     bench.run()
 }
 

@@ -59,4 +59,4 @@ pub use self::calls::{Calls, Reply};
 pub use self::clones::Clones;
 pub use self::requests::{Client, Requests};
 pub use self::stage::{Executor, Stage, Work};
-pub use self::upstream::Upstream;
+pub use self::upstream::{Answer, Upstream};
