@@ -57,6 +57,11 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "MS", value_parser = millis)]
     pub(crate) rate_wait: Option<Duration>,
 
+    /// Stop calling the origin when this share of requests failed, of at least 20 in
+    /// 10 seconds, and try from time to time whether it is well again
+    #[arg(long, value_name = "RATE", default_value = "0.5", value_parser = share)]
+    pub(crate) breaker: f64,
+
     /// Believe what proxies in this range say of their clients; may be repeated
     #[arg(long, value_name = "CIDR")]
     pub(crate) trust: Vec<Cidr>,
@@ -99,6 +104,10 @@ pub(crate) struct Flags {
     #[arg(long)]
     no_cache: bool,
 
+    /// Leave the circuit breaker out
+    #[arg(long)]
+    no_breaker: bool,
+
     /// Leave all layers out: the "before" of a comparison
     #[arg(long)]
     bare: bool,
@@ -130,6 +139,11 @@ impl Flags {
     /// Whether requests go through the cache.
     pub(crate) fn cache(&self) -> bool {
         !self.bare && !self.no_cache
+    }
+
+    /// Whether requests go through the circuit breaker.
+    pub(crate) fn breaker(&self) -> bool {
+        !self.bare && !self.no_breaker
     }
 }
 
@@ -195,6 +209,11 @@ fn millis(text: &str) -> Result<Duration, &'static str> {
     millis.map(Duration::from_millis).ok_or("expected milliseconds, such as 5000")
 }
 
+fn share(text: &str) -> Result<f64, &'static str> {
+    let share = text.parse().ok().filter(|share| *share > 0.0 && *share <= 1.0);
+    share.ok_or("expected a share above 0 and up to 1, such as 0.5")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,6 +254,14 @@ mod tests {
         ] {
             assert_eq!(origin(text).ok().as_ref().map(Authority::as_str), authority, "{text}");
         }
+    }
+
+    #[test]
+    fn a_share_is_above_0_and_at_most_1() {
+        for (text, right) in [("0.5", true), ("1", true), ("1e-3", true), ("0", false)] {
+            assert_eq!(share(text).is_ok(), right, "{text}");
+        }
+        assert!(["1.1", "-0.5", "50%", "NaN", ""].iter().all(|text| share(text).is_err()));
     }
 
     #[test]

@@ -34,9 +34,11 @@ mod websocket;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tower::ServiceBuilder;
 use tower_edge::Edge;
+use tower_edge::breaker::{BreakerLayer, Trip, Window};
 use tower_edge::cache::{CacheLayer, SetCookie, StaleOnError};
 use tower_edge::core::Optional;
 use tower_edge::limit::RateLimitLayer;
@@ -70,8 +72,11 @@ async fn run(flags: Flags) -> Result<(), Misuse> {
     let proxy = Proxy::new(origin, flags.timeout);
     let latency = flags.latency().then(|| latency(&flags));
     let measured = latency.as_ref().map(LatencyLayer::handle);
-    let cache = flags.cache().then(|| cache(&flags));
-    let edge = Edge::new().latency(latency).rate_limit(rate_limit(&flags)).cache(cache);
+    let events = Arc::new(EventCounters::new());
+    let cache = flags.cache().then(|| cache(&flags, events.clone()));
+    let breaker = flags.breaker().then(|| breaker(&flags, events));
+    let edge = Edge::new().latency(latency).rate_limit(rate_limit(&flags));
+    let edge = edge.cache(cache).breaker(breaker);
     let forwarding = Forwarding::trusting(&flags.trust);
     let clean = move |request| fields::clean_request(request, &forwarding);
     let access = flags.access_log.then(|| AccessLayer::trusting(&flags.trust));
@@ -100,10 +105,15 @@ fn rate_limit(flags: &Flags) -> Option<RateLimitLayer> {
     rate::layer(rates, &flags.rate_key, flags.rate_wait, &flags.trust)
 }
 
-fn cache(flags: &Flags) -> CacheLayer {
-    let cache = CacheLayer::new(flags.cache_memory).observe(Arc::new(EventCounters::new()));
+fn cache(flags: &Flags, events: Arc<EventCounters>) -> CacheLayer {
+    let cache = CacheLayer::new(flags.cache_memory).observe(events);
     match flags.cache_rfc {
         true => cache.set_cookie(SetCookie::Rfc).stale_on_error(StaleOnError::Rfc),
         false => cache,
     }
+}
+
+fn breaker(flags: &Flags, events: Arc<EventCounters>) -> BreakerLayer {
+    let window = Window::time(Duration::from_secs(10));
+    BreakerLayer::new().trip_on([Trip::failure_rate(flags.breaker, window)]).observe(events)
 }

@@ -39,6 +39,7 @@ async fn a_bad_value_is_one_line_with_the_flag_and_a_right_value() {
         ("--rate", "100", "100/1s"),
         ("--rate-key", "header:", "header:x-api-key"),
         ("--rate-wait", "0", "5000"),
+        ("--breaker", "50%", "0.5"),
         ("--timeout", "soon", "5000"),
         ("--shutdown-grace", "0", "5000"),
     ] {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end where it fails")]
 
+mod breaker;
 mod console;
 mod failures;
 mod flags;
