@@ -22,6 +22,12 @@ impl<B: Body<Data = Bytes>> BreakerBody<B> {
         Self { reply: ReplyBody::inner(TapBody::new(body, Watch(call), expected)) }
     }
 
+    /// A body that is nobody's business.
+    pub(crate) fn passed(body: B) -> Self {
+        let expected = Expected::by_size(&body.size_hint());
+        Self::watched(body, None, expected)
+    }
+
     pub(crate) fn refused(bytes: Bytes) -> Self {
         Self { reply: ReplyBody::bytes(bytes) }
     }

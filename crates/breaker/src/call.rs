@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body;
 use tower_edge_core::{End, Expected, Judge, Outcome, ResponseHead, Tap, Trace};
 
+use crate::BreakerBody;
 use crate::circuit::Ticket;
 use crate::ending::Ended;
 use crate::hanging::Begun;
@@ -82,9 +83,12 @@ impl Call {
         self.pended = true;
     }
 
-    /// Takes note of the head, to go on in the body: a [`Tap`] of so many bytes.
-    pub(crate) fn answered<B: Body>(mut self, response: &Response<B>) -> (Answered, Expected) {
-        let head = ResponseHead::new(response);
+    /// Takes note of the head, to go on in the body.
+    pub(crate) fn answered<B>(mut self, response: Response<B>) -> Response<BreakerBody<B>>
+    where
+        B: Body<Data = Bytes>,
+    {
+        let head = ResponseHead::new(&response);
         self.given();
         let expected = Expected::of(self.method.method(), &head, &response.body().size_hint());
         let endless = self.method == Kind::Connect || is_endless(&head);
@@ -93,7 +97,7 @@ impl Call {
         if !head.status().is_success() || endless {
             answered.note_retry_after(head.headers());
         }
-        (answered, expected)
+        response.map(|body| BreakerBody::watched(body, Some(answered), expected))
     }
 
     /// Ends without a response, by an error of the service.

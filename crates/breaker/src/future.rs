@@ -6,7 +6,6 @@ use bytes::Bytes;
 use http::Response;
 use http_body::Body;
 use pin_project::pin_project;
-use tower_edge_core::Expected;
 
 use crate::BreakerBody;
 use crate::call::Call;
@@ -47,17 +46,10 @@ where
                     call.iter_mut().for_each(Call::pending);
                     Poll::Pending
                 }
-                Poll::Ready(Ok(response)) => {
-                    let (call, expected) = match call.take() {
-                        Some(call) => {
-                            let (call, expected) = call.answered(&response);
-                            (Some(call), expected)
-                        }
-                        None => (None, Expected::by_size(&response.body().size_hint())),
-                    };
-                    let watched = |body| BreakerBody::watched(body, call, expected);
-                    Poll::Ready(Ok(response.map(watched)))
-                }
+                Poll::Ready(Ok(response)) => Poll::Ready(Ok(match call.take() {
+                    Some(call) => call.answered(response),
+                    None => response.map(BreakerBody::passed),
+                })),
                 Poll::Ready(Err(error)) => {
                     if let Some(mut call) = call.take() {
                         call.failed();
