@@ -207,7 +207,7 @@ fn fault(fault: &Fault) -> Problem {
 const NO_STREAM: Problem =
     Problem::new(StatusCode::NOT_IMPLEMENTED, 12, "the origin opens no tunnels over HTTP/2");
 const LOOP: Problem =
-    Problem::new(StatusCode::LOOP_DETECTED, 14, "the request goes round in circles");
+    Problem::new(StatusCode::LOOP_DETECTED, 9, "the request goes round in circles");
 const NO_HOST: Problem =
     Problem::new(StatusCode::BAD_REQUEST, 3, "the request names no host, or more than one");
 const NO_PATH: Problem =
@@ -217,7 +217,7 @@ const NO_MORE_HOPS: Problem =
 const BROKEN_UPLOAD: Problem =
     Problem::new(StatusCode::BAD_REQUEST, 1, "the body of the request broke off");
 const SLOW_UPLOAD: Problem =
-    Problem::new(StatusCode::REQUEST_TIMEOUT, 4, "the rest of the request did not come in time");
+    Problem::new(StatusCode::REQUEST_TIMEOUT, 1, "the rest of the request did not come in time");
 const UNREACHABLE: Problem =
     Problem::new(StatusCode::BAD_GATEWAY, 14, "the origin cannot be reached");
 const BAD_ANSWER: Problem =
