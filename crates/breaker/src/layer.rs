@@ -152,8 +152,8 @@ impl BreakerLayer {
     ///
     /// A new key takes the circuit of one that is idle, which is closed, or has
     /// been due to probe, and was not used lately. Where none is found the requests
-    /// of the new key pass without being judged. A circuit takes about 400 bytes,
-    /// and those of windows of calls. Keys whose seeded hashes of 64 bits are the
+    /// of the new key pass without being judged. A circuit takes about half a
+    /// KiB, and the bytes of windows of calls. Keys whose seeded hashes of 64 bits are the
     /// same share one.
     ///
     /// # Panics
