@@ -39,7 +39,24 @@
 //! While a circuit is closed and its calls go well, a request takes two looks at
 //! one number, one reading of the clock and one addition; no lock and no
 //! allocation, whatever the number of keys. Timing calls, for [`Trip::slow_rate`],
-//! takes two more readings.
+//! takes up to two more readings.
+//!
+//! # Over loopback
+//!
+//! The gateway of the examples with its default breaker, 20 calls or more within
+//! 10 seconds, and an origin that fails in several ways (`tests/gateway/breaker.rs`,
+//! on a shared machine of 2 cores, without optimisation): how long a client waits
+//! for an error before the circuit opens and after it, how many of 200 requests at
+//! once (100 in the third row) reached the origin while it was open, and the time from its recovery to full service.
+//! The last is the rest of the open time, which is random up to 5 seconds and then
+//! doubles.
+//!
+//! | the origin | error, closed | error, open | reached it | full service after |
+//! |---|---|---|---|---|
+//! | dies | 0.9 ms | 0.8 ms | 0 | 2.7 s |
+//! | hangs, with a time-out of 1.5 s | 1,534 ms | 1.1 ms | 0 | 3.5 s |
+//! | comes back, and is slow at first | 1.0 ms | 0.6 ms | 3, the probes | at once |
+//! | fails on one route of three | 0.9 ms | stays closed | all | |
 //!
 //! # What it does not
 //!
@@ -48,6 +65,8 @@
 //! - Circuits are of one process; nodes do not tell each other.
 //! - Probes of one half-open time that hang are not counted in the next one.
 //! - Errors of the inner `poll_ready` do not count.
+//! - Silence within a stream of events or of gRPC is in order: one that hangs after
+//!   its head is not found out.
 
 mod admission;
 mod backoff;
