@@ -10,13 +10,11 @@
 //! can be made of them, which judges the head.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
 use std::num::NonZeroU32;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker, ready};
-use std::thread::{self, JoinHandle};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -28,7 +26,7 @@ use recloser::Recloser;
 use tower::{Layer, Service};
 use tower_edge::breaker::{BreakerLayer, Trip, Window};
 use tower_edge::core::{Classify, Key, Outcome, RequestHead, ResponseHead, Verdict};
-use tower_edge_benches::{Answer, Bench, Calls, Reply, Requests, Scenario, Stage, Upstream, Work};
+use tower_edge_benches::{Answer, Bench, Beside, Calls, Reply, Requests, Scenario, Upstream};
 use tower_resilience_circuitbreaker::CircuitBreakerLayer;
 
 /// Adds the cases.
@@ -243,70 +241,9 @@ fn beside<S, B>(
     let get = get.clone();
     bench.case("breaker_two_threads", implementation, move || {
         let service = service();
-        Beside {
-            other: Other::start(service.clone()),
-            calls: Calls::new(service, get.clone(), called),
-        }
+        let calls = |service| Calls::new(service, get.clone(), called);
+        Beside::new(calls(service.clone()), calls(service))
     });
-}
-
-/// Calls a service while another thread does the same.
-struct Beside<S> {
-    calls: Calls<S>,
-    #[expect(dead_code, reason = "it runs until this is dropped")]
-    other: Other,
-}
-
-impl<S> Work for Beside<S>
-where
-    Calls<S>: Work,
-{
-    fn prove(&mut self, stage: &mut Stage) {
-        self.calls.prove(stage);
-    }
-
-    fn run(&mut self, times: u64, stage: &mut Stage) {
-        self.calls.run(times, stage);
-    }
-}
-
-struct Other {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Other {
-    fn start<S, B>(mut service: S) -> Self
-    where
-        S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Send + 'static,
-        B: http_body::Body<Error = Infallible>,
-    {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let thread = thread::spawn(move || {
-            let mut context = Context::from_waker(Waker::noop());
-            while !stopped.load(Ordering::Relaxed) {
-                let mut call = pin!(async {
-                    poll_fn(|cx| service.poll_ready(cx)).await?;
-                    let response = service.call(Request::new(Body::empty())).await?;
-                    let mut body = pin!(response.into_body());
-                    while poll_fn(|cx| body.as_mut().poll_frame(cx)).await.is_some() {}
-                    Ok::<_, Infallible>(())
-                });
-                while call.as_mut().poll(&mut context).is_pending() {}
-            }
-        });
-        Self { stop, thread: Some(thread) }
-    }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }
 
 const HOUR: Duration = Duration::from_secs(3_600);

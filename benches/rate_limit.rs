@@ -14,9 +14,6 @@
 
 use std::convert::Infallible;
 use std::fmt::Debug;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -27,7 +24,7 @@ use http_body_util::Full;
 use tower::{Layer, Service, ServiceBuilder};
 use tower_edge::core::{Key, RequestHead};
 use tower_edge::limit::{Limit, Quota, RateLimitLayer, nonzero};
-use tower_edge_benches::{Bench, Calls, Client, Reply, Requests, Scenario, Stage, Upstream, Work};
+use tower_edge_benches::{Bench, Beside, Calls, Client, Reply, Requests, Scenario, Upstream, Work};
 use tower_governor::governor::GovernorConfigBuilder;
 use tower_governor::key_extractor::KeyExtractor;
 use tower_governor::{GovernorError, GovernorLayer};
@@ -95,14 +92,14 @@ pub(crate) fn add(bench: &mut Bench) {
         more.service(governor(MANY, upstream))
     });
 
-    bench.case("rate_limit_two_threads", "bare", move || Beside::new(move || upstream, called));
+    bench.case("rate_limit_two_threads", "bare", move || beside(|| upstream, called));
     bench.case("rate_limit_two_threads", "tower-edge", move || {
         let layer = quiet(clients_limit("client", FAST));
-        Beside::new(move || layer.layer(upstream), called)
+        beside(|| layer.layer(upstream), called)
     });
     bench.case("rate_limit_two_threads", "tower_governor", move || {
         let service = governor(MANY, upstream);
-        Beside::new(move || service.clone(), called)
+        beside(|| service.clone(), called)
     });
 }
 
@@ -160,55 +157,16 @@ impl KeyExtractor for ByClient {
     }
 }
 
-/// Calls a service on this thread, while another thread does the same for another
-/// client.
-struct Beside<S> {
-    calls: Calls<S>,
-    stop: Arc<AtomicBool>,
-    other: Option<JoinHandle<()>>,
-}
-
-impl<S, B> Beside<S>
+/// Calls services on two threads, each for a client of its own.
+fn beside<S>(service: impl Fn() -> S, reply: Reply) -> Beside<Calls<S>>
 where
-    S: Service<Request<Body>, Response = Response<B>, Error: Debug> + Send + 'static,
-    B: http_body::Body<Error: Debug> + 'static,
+    Calls<S>: Work + Send + 'static,
 {
-    fn new(service: impl Fn() -> S, reply: Reply) -> Self {
-        let requests = |client| Requests::get("http://bench.test/").client(client);
-        let stop = Arc::new(AtomicBool::new(false));
-        let (mut other, stopped) = (Calls::new(service(), requests(7), reply), stop.clone());
-        let other = thread::spawn(move || {
-            let mut stage = Stage::new();
-            while !stopped.load(Ordering::Relaxed) {
-                other.run(CHUNK, &mut stage);
-            }
-        });
-        Self { calls: Calls::new(service(), requests(0), reply), stop, other: Some(other) }
-    }
+    let requests = |client| Requests::get("http://bench.test/").client(client);
+    let calls = |client| Calls::new(service(), requests(client), reply);
+    Beside::new(calls(0), calls(7))
 }
 
-impl<S> Work for Beside<S>
-where
-    Calls<S>: Work,
-{
-    fn prove(&mut self, stage: &mut Stage) {
-        self.calls.prove(stage);
-    }
-
-    fn run(&mut self, times: u64, stage: &mut Stage) {
-        self.calls.run(times, stage);
-    }
-}
-
-impl<S> Drop for Beside<S> {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        // Its panic was told when it happened.
-        let _ = self.other.take().map(JoinHandle::join);
-    }
-}
-
-const CHUNK: u64 = 4_096;
 const VALID: &str = "these settings are valid";
 const FAST: Quota = Quota::per_second(nonzero!(1_000_000_000));
 const ONCE: Quota = Quota::per_day(nonzero!(1));

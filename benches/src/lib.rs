@@ -46,6 +46,7 @@
 
 mod args;
 mod bench;
+mod beside;
 mod calls;
 mod clones;
 mod meter;
@@ -55,6 +56,7 @@ mod upstream;
 mod within;
 
 pub use self::bench::{Bench, Scenario};
+pub use self::beside::Beside;
 pub use self::calls::{Calls, Reply};
 pub use self::clones::Clones;
 pub use self::requests::{Client, Requests};
