@@ -73,10 +73,10 @@ async fn run(flags: Flags) -> Result<(), Misuse> {
     let latency = flags.latency().then(|| latency(&flags));
     let measured = latency.as_ref().map(LatencyLayer::handle);
     let events = Arc::new(EventCounters::new());
+    let rate_limit = rate_limit(&flags).map(|rate_limit| rate_limit.observe(events.clone()));
     let cache = flags.cache().then(|| cache(&flags, events.clone()));
     let breaker = flags.breaker().then(|| breaker(&flags, events));
-    let edge = Edge::new().latency(latency).rate_limit(rate_limit(&flags));
-    let edge = edge.cache(cache).breaker(breaker);
+    let edge = Edge::new().latency(latency).rate_limit(rate_limit).cache(cache).breaker(breaker);
     let forwarding = Forwarding::trusting(&flags.trust);
     let clean = move |request| fields::clean_request(request, &forwarding);
     let access = flags.access_log.then(|| AccessLayer::trusting(&flags.trust));

@@ -7,7 +7,6 @@ use std::time::Duration;
 use http::HeaderName;
 use tower_edge::core::{Cidr, ClientIp, HeaderKey};
 use tower_edge::limit::{Keyless, Limit, Quota, RateLimitLayer, nonzero};
-use tower_edge::metrics::EventCounters;
 
 /// So many requests in a period, known to clients as it was written.
 #[derive(Clone, Debug)]
@@ -39,7 +38,7 @@ pub(crate) fn layer(
     };
     let limit = |rate: &Rate| keyed(Limit::new(rate.name.clone(), rate.quota).keys(KEYS));
     let (first, more) = rates.split_first()?;
-    let layer = RateLimitLayer::new(limit(first)).observe(Arc::new(EventCounters::new()));
+    let layer = RateLimitLayer::new(limit(first));
     let layer = more.iter().fold(layer, |layer, rate| layer.limit(limit(rate)));
     Some(match wait {
         Some(most) => layer.wait(most, PLACES),
