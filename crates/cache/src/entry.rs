@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tower_edge_core::ReplyBody;
 
 use crate::age::age_value;
+use crate::mark::Mark;
 use crate::partial::{has_ranges, partial};
 use crate::policy::{Content, Kept, Selection, Wanted, not_modified_fields, wanted};
 
@@ -20,7 +21,9 @@ pub(crate) struct Entry {
     pub(crate) content: Content,
     pub(crate) trailers: Option<HeaderMap>,
     pub(crate) selection: Selection,
-    pub(crate) kept: Kept,
+    /// As it came; see [`kept`](Self::kept).
+    kept: Kept,
+    mark: Mark,
     /// Whether the entity tag was made here: clients may ask for it, the origin
     /// does not know it.
     pub(crate) own_tag: bool,
@@ -46,6 +49,7 @@ impl Entry {
             trailers: trailers.as_ref().map(compacted),
             selection,
             kept,
+            mark: Mark::default(),
             own_tag: false,
         };
         if entry.trailers.is_none() && status != StatusCode::NO_CONTENT {
@@ -65,9 +69,30 @@ impl Entry {
             trailers: self.trailers.clone(),
             selection,
             kept,
+            mark: Mark::default(),
             own_tag: false,
         };
         fresh.tagged(own.cloned())
+    }
+
+    /// The response with what it is to know of purges; without, all there were
+    /// are taken to be about it.
+    pub(crate) fn marked(self, mark: Mark) -> Self {
+        Self { mark, ..self }
+    }
+
+    /// What is to be kept in mind of it, as purges have left it.
+    pub(crate) fn kept(&self) -> Kept {
+        self.mark.purged(&self.kept)
+    }
+
+    /// Since when it is there, and by its own word.
+    pub(crate) fn came(&self) -> &Kept {
+        &self.kept
+    }
+
+    pub(crate) fn mark(&self) -> &Mark {
+        &self.mark
     }
 
     /// The response with the entity tag that the cache has made, if it has;
@@ -113,6 +138,7 @@ impl Entry {
             + self.content.weight()
             + trailers
             + self.selection.weight()
+            + self.mark.weight()
     }
 
     /// The answer to a request with these fields: the stored response, parts of

@@ -96,7 +96,7 @@ struct Work {
 
 impl Work {
     /// Stores what is whole now; gives what it takes of memory. `None` if it was
-    /// invalidated on its way, or is of no use beside what is there.
+    /// invalidated or purged on its way, or is of no use beside what is there.
     ///
     /// The flight is over then: who comes from now on finds it in the store.
     fn store(self, shared: &Shared, trailers: Option<HeaderMap>) -> Option<u64> {
@@ -115,8 +115,12 @@ impl Work {
                 None => {
                     let (content, selection) = (Content::Whole(body), selection.clone());
                     Entry::new(*status, fields, content, trailers, selection, *kept, tag)
+                        .marked(fetch.mark(shared, fields))
                 }
             };
+            if shared.store.is_gone(&fetch.key, &entry) {
+                return None;
+            }
             let weight = entry.weight() as u64;
             let all = with(variants, entry, &fetch.request)?;
             stored = Some(weight);

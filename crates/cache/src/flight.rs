@@ -11,6 +11,7 @@ use crate::body::CacheBody;
 use crate::entry::Entry;
 use crate::filling::{Filling, Pump};
 use crate::landing::{Failure, Landed, Lead};
+use crate::mark::Mark;
 use crate::policy::{
     self, Candidate, Exchange, Kept, RequestDirectives, is_reusable, may_replace_error,
     names_target, same_origin,
@@ -169,7 +170,7 @@ impl Fetch {
             && names_target(&self.key.target(), response.headers())
             && shared.rules.directives(response.headers()).states_lifetime()
         {
-            self.ticket = shared.store.ticket(&self.key);
+            self.ticket = shared.store.renewed(&self.key, self.ticket);
             return self.deliver(shared, response, &exchange);
         }
         passed(shared, Status::Forwarded(self.forward), response)
@@ -247,13 +248,22 @@ impl Fetch {
         B: Body<Data = Bytes>,
     {
         let stored = self.selected.as_ref()?;
-        let wishes = RequestDirectives::of(&self.request);
-        may_replace_error(&shared.rules, &wishes, &stored.kept, now).then(|| {
-            let age = stored.kept.freshness.age(now);
+        // It may have been purged since it was looked up.
+        if !shared.store.holds(self.ticket) || shared.store.is_gone(&self.key, stored) {
+            return None;
+        }
+        let (wishes, kept) = (RequestDirectives::of(&self.request), stored.kept());
+        may_replace_error(&shared.rules, &wishes, &kept, now).then(|| {
+            let age = kept.freshness.age(now);
             let mut answer = stored.answer(&self.request, self.head_only, age);
             shared.tell_of(Status::StaleOnError(self.forward, failed), answer.headers_mut());
             answer.map(CacheBody::own)
         })
+    }
+
+    /// What a response with these fields knows of purges.
+    pub(crate) fn mark(&self, shared: &Shared, fields: &HeaderMap) -> Mark {
+        Mark::new(self.ticket.newest_purge(), shared.tags(fields))
     }
 
     pub(crate) fn candidate<'a>(

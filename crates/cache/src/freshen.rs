@@ -34,7 +34,7 @@ impl Fetch {
         let meant = identified(update, asked.iter()).map(|at| {
             let (stored, fields) = (&self.nominated[at], &asked[at]);
             let fields = updated_fields(fields, update, exchange.wall);
-            let fresh = stored.freshened(&fields, stored.selection.clone(), stored.kept);
+            let fresh = stored.freshened(&fields, stored.selection.clone(), *stored.came());
             (stored, fresh, initial_age(&fields, exchange))
         });
         let meant = meant.filter(|(_, fresh, _)| fresh.can_answer(&self.request, false));
@@ -42,9 +42,10 @@ impl Fetch {
             // The origin speaks of a representation that we did not ask about:
             // nothing is validated.
             self.of_no_use(shared, exchange.responded);
-            shared.store.invalidate(&self.key);
             let failed = Some(StatusCode::NOT_MODIFIED);
-            return self.replace(shared, exchange.responded, failed).unwrap_or_else(|| {
+            let stale = self.replace(shared, exchange.responded, failed);
+            shared.store.invalidate(&self.key);
+            return stale.unwrap_or_else(|| {
                 let mut answer = not_validated();
                 shared.tell_of(Status::Forwarded(self.forward), answer.headers_mut());
                 answer.map(CacheBody::own)
@@ -54,7 +55,7 @@ impl Fetch {
         match self.kept(shared) {
             Some(kept) => {
                 let now = exchange.responded;
-                self.share(shared, Landed::Stored(kept.clone()), &kept.kept, now);
+                self.share(shared, Landed::Stored(kept.clone()), &kept.kept(), now);
             }
             None => self.tell(Landed::Useless),
         }
@@ -94,6 +95,10 @@ impl Fetch {
     /// too, and of all that have its strong tag; removes what they take back the
     /// leave to store.
     fn keep(&self, shared: &Shared, stored: &Arc<Entry>, update: &HeaderMap, exchange: &Exchange) {
+        // It may have been purged since it was looked up.
+        if shared.store.is_gone(&self.key, stored) {
+            return;
+        }
         let fresh = self.updated(shared, stored, update, exchange).and_then(|mut fresh| {
             let selection = Selection::of(&self.request, &fresh.fields);
             fresh.selection = selection.ok_or(Unstorable::VaryAny)?;
@@ -152,7 +157,12 @@ impl Fetch {
         let candidate = self.candidate(stored.status, &fields, exchange);
         let (kept, excluded) = storable(&shared.rules, &candidate)?;
         excluded.iter().for_each(|name| drop(fields.remove(name)));
-        Ok(stored.freshened(&fields, stored.selection.clone(), kept))
+        // A HEAD says little of what is stored: what was purged stays so.
+        let mark = match self.head_only {
+            true => stored.mark().with_tags(shared.tags(&fields)),
+            false => self.mark(shared, &fields),
+        };
+        Ok(stored.freshened(&fields, stored.selection.clone(), kept).marked(mark))
     }
 }
 

@@ -1,14 +1,37 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::shared::Counts;
-use crate::store::Store;
+use http::Uri;
+use tower_edge_core::{Event, Target};
 
-/// Looks into a cache, and empties it, while it runs.
+use crate::purges::{Purge, Scope};
+use crate::shared::Shared;
+
+/// Looks into a cache, and purges it, while it runs.
+///
+/// Purges cost the same however much is stored. They hold for what is on its way
+/// into the cache too, and who asks after a purge never waits for a request from
+/// before it.
+///
+/// ```
+/// use tower_edge_cache::{CacheLayer, Purge};
+///
+/// let handle = CacheLayer::new(256 << 20).handle();
+/// handle.purge_tag("product-7", Purge::Soft);
+/// handle.purge_prefix(&"https://shop.example/products".parse()?, Purge::Hard);
+/// # Ok::<(), http::uri::InvalidUri>(())
+/// ```
+///
+/// # Limits
+///
+/// What was purged is noted, up to 65,536 tags, prefixes and targets, and up to a
+/// 64th of the capacity, which is set aside for it. When there are more, the oldest
+/// becomes a soft purge of all that was not asked for since, which after a hard one
+/// is served only when the origin has validated it;
+/// [`Event::CachePurgesCollapsed`] tells.
 #[derive(Clone, Debug)]
 pub struct CacheHandle {
-    store: Arc<Store>,
-    counts: Arc<Counts>,
+    shared: Arc<Shared>,
 }
 
 /// What a cache did since it was made, and what it holds.
@@ -31,20 +54,20 @@ pub struct CacheStats {
     pub stored: u64,
     /// Resources held now; each may have several variants.
     pub resources: u64,
-    /// Bytes held now: bodies, fields, keys and what the table itself needs.
+    /// Bytes held now: bodies, fields, keys, purges and what the table itself needs.
     pub bytes: u64,
 }
 
 impl CacheHandle {
-    pub(crate) fn new(store: Arc<Store>, counts: Arc<Counts>) -> Self {
-        Self { store, counts }
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
     }
 
     /// What the cache did and holds. It does pending upkeep first, so that the
     /// sizes are exact: not for every request.
     pub fn stats(&self) -> CacheStats {
-        let counts = &self.counts;
-        let (resources, bytes) = self.store.size();
+        let counts = &self.shared.counts;
+        let (resources, bytes) = self.shared.store.size();
         CacheStats {
             hits: counts.hits.load(Ordering::Relaxed),
             stale: counts.stale.load(Ordering::Relaxed),
@@ -57,8 +80,36 @@ impl CacheHandle {
         }
     }
 
-    /// Removes all stored responses; those on their way are not stored.
-    pub fn clear(&self) {
-        self.store.clear();
+    /// Purges all responses of one URI, which is to be absolute: another one is
+    /// that of nothing.
+    pub fn purge(&self, uri: &Uri, purge: Purge) {
+        self.apply(Scope::Target(Target::from_uri(uri)), purge);
+    }
+
+    /// Purges the responses that have a tag, exactly as it is written, in one of
+    /// the [`tag_fields`](crate::CacheLayer::tag_fields).
+    pub fn purge_tag(&self, tag: &str, purge: Purge) {
+        self.apply(Scope::Tag(tag), purge);
+    }
+
+    /// Purges the responses below an absolute URI.
+    ///
+    /// The path ends with a segment: `/a` covers `/a`, `/a?b` and `/a/b`, but not
+    /// `/ab`; `/a/` covers `/a/b`, but not `/a`. Scheme and authority are those
+    /// of the [effective target](Target); a query is not looked at.
+    pub fn purge_prefix(&self, uri: &Uri, purge: Purge) {
+        self.apply(Scope::Prefix(Target::from_uri(uri)), purge);
+    }
+
+    /// Purges all responses.
+    pub fn purge_all(&self, purge: Purge) {
+        self.apply(Scope::Everything, purge);
+    }
+
+    fn apply(&self, scope: Scope<'_>, purge: Purge) {
+        let now = self.shared.clock.now();
+        if let Some(limit) = self.shared.store.purge(scope, purge, now) {
+            self.shared.tell(&Event::CachePurgesCollapsed { limit });
+        }
     }
 }

@@ -32,7 +32,10 @@ pub(crate) fn joined(
         joined.content = base.content.joined(&content, shared.max_entry);
         return Some(joined);
     }
-    let new = || Entry::new(StatusCode::OK, fields, content, None, selection.clone(), *kept, None);
+    let new = || {
+        Entry::new(StatusCode::OK, fields, content, None, selection.clone(), *kept, None)
+            .marked(fetch.mark(shared, fields))
+    };
     stands_alone(draft, stored).then(new)
 }
 

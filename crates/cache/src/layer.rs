@@ -54,6 +54,7 @@ impl CacheLayer {
             observe: None,
             generate_etag: true,
             rules: Rules { targets: vec![CDN_CACHE_CONTROL], ..Rules::default() },
+            tag_fields: TAG_FIELDS.into(),
             default_ttl: None,
             status: StatusField::new("tower-edge").map(Arc::new),
             counts: Arc::default(),
@@ -107,6 +108,16 @@ impl CacheLayer {
         self.set(|shared| shared.rules.targets = names.into_iter().collect())
     }
 
+    /// Takes the values of these response fields for tags, by which
+    /// [`CacheHandle::purge_tag`] finds them; `Surrogate-Key` and `Cache-Tag` at
+    /// first.
+    ///
+    /// Tags stand between spaces or commas. Clients get the fields as the origin
+    /// sent them: a cache outside of this one may be purged by the same tags.
+    pub fn tag_fields(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.set(|shared| shared.tag_fields = names.into_iter().collect())
+    }
+
     /// Takes responses for fresh for `ttl` whose origin says nothing, and whose
     /// status may be cached without a word of it (RFC 9110 §15.1).
     ///
@@ -152,9 +163,9 @@ impl CacheLayer {
         self.set(|shared| shared.observe = Some(observe))
     }
 
-    /// A handle on this cache.
+    /// A handle on this cache, which knows the settings made so far.
     pub fn handle(&self) -> CacheHandle {
-        CacheHandle::new(self.shared.store.clone(), self.shared.counts.clone())
+        CacheHandle::new(self.shared.clone())
     }
 
     /// Settings made after a clone are this layer's own; the store stays shared.
@@ -171,3 +182,6 @@ impl<S> Layer<S> for CacheLayer {
         CacheService::new(inner, self.shared.clone())
     }
 }
+
+const TAG_FIELDS: [HeaderName; 2] =
+    [HeaderName::from_static("surrogate-key"), HeaderName::from_static("cache-tag")];

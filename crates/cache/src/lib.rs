@@ -44,6 +44,8 @@
 //!   is no task to go on.
 //! - **Invalidates** the target of an unsafe method that succeeded, and what its
 //!   `Location` and `Content-Location` name of the same origin.
+//! - **Purges** by URI, tag, prefix or all at once, softly or for good, at the
+//!   same cost however much is stored: [`CacheHandle`].
 //! - **Says** what it did: `Age`, and `Cache-Status` (RFC 9211).
 //!
 //! # What it does not
@@ -82,10 +84,12 @@ mod landing;
 mod layer;
 mod loners;
 mod lookup;
+mod mark;
 #[cfg(test)]
 mod model;
 mod partial;
 mod policy;
+mod purges;
 mod refresh;
 mod service;
 mod shared;
@@ -102,4 +106,5 @@ pub use future::ResponseFuture;
 pub use handle::{CacheHandle, CacheStats};
 pub use layer::CacheLayer;
 pub use policy::{SetCookie, StaleOnError};
+pub use purges::Purge;
 pub use service::CacheService;

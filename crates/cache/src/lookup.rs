@@ -80,7 +80,7 @@ impl Shared {
         let variants = self.store.get(&target);
         let entry =
             variants.as_ref().and_then(|found| selected(found, request.headers(), head_only));
-        let reuse = entry.map(|entry| (entry, reuse(&wishes, &entry.kept, now)));
+        let reuse = entry.map(|entry| (entry, reuse(&wishes, &entry.kept(), now)));
         let forward = match reuse {
             Some((entry, Reuse::Serve { age })) => {
                 return Decision::Answer(self.answer(entry, request, age));
@@ -147,7 +147,7 @@ impl Shared {
     ) -> Response<ReplyBody<B>> {
         let head_only = request.method() == Method::HEAD;
         let mut answer = entry.answer(request.headers(), head_only, age);
-        self.tell_of(Status::hit(&entry.kept, age), answer.headers_mut());
+        self.tell_of(Status::hit(&entry.kept(), age), answer.headers_mut());
         answer
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ahash::RandomState;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use tower_edge_core::{Clock, Event, Observe, RequestHead};
 
 use crate::landing::Flights;
@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) max_entry: u64,
     pub(crate) generate_etag: bool,
     pub(crate) rules: Rules,
+    /// Fields whose values are tags.
+    pub(crate) tag_fields: Vec<HeaderName>,
     pub(crate) default_ttl: Option<DefaultTtl>,
     pub(crate) status: Option<Arc<StatusField>>,
     pub(crate) observe: Option<Arc<dyn Observe>>,
@@ -59,6 +61,11 @@ impl Shared {
     /// that of a resource of which nothing is known.
     pub(crate) fn variant(&self, selection: &Selection, request: &HeaderMap) -> u64 {
         selection.digest(request, &self.seed).max(1)
+    }
+
+    /// The tags of a response, for its mark.
+    pub(crate) fn tags(&self, fields: &HeaderMap) -> Box<[u64]> {
+        self.store.purges().tags(fields, &self.tag_fields)
     }
 
     pub(crate) fn tell(&self, event: &Event<'_>) {

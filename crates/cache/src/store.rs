@@ -3,15 +3,17 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use ahash::RandomState;
 use http::Uri;
 use moka::Equivalent;
-use moka::ops::compute::Op;
+use moka::ops::compute::{CompResult, Op};
 use moka::sync::Cache;
 use tower_edge_core::Target;
 
 use crate::entry::Entry;
+use crate::purges::{Purge, Purges, RECORD, Scope};
 use crate::variants::Variants;
 
 /// The stored responses, bounded by the memory they take.
@@ -21,6 +23,7 @@ use crate::variants::Variants;
 pub(crate) struct Store {
     resources: Cache<ResourceKey, Variants, RandomState>,
     epochs: Box<[AtomicU64]>,
+    purges: Purges,
     seed: RandomState,
 }
 
@@ -29,36 +32,100 @@ pub(crate) struct Store {
 pub(crate) struct ResourceKey(Uri);
 
 /// The right to store what was asked for at this moment; an invalidation since
-/// takes it away.
+/// takes it away, and of purges since it is known that they are about it too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Ticket {
     slot: usize,
     epoch: u64,
+    purge: u64,
+}
+
+impl Ticket {
+    /// The number of the newest purge when it was drawn.
+    pub(crate) fn newest_purge(&self) -> u64 {
+        self.purge
+    }
 }
 
 impl Store {
     pub(crate) fn new(capacity: u64) -> Self {
+        let most_purges = (capacity as usize / PURGES / RECORD).clamp(1, MOST_PURGES);
         let weigh = |key: &ResourceKey, variants: &Variants| {
             let weight = key.weight() + variants.iter().map(|entry| entry.weight()).sum::<usize>();
             u32::try_from(weight).unwrap_or(u32::MAX)
         };
         let seed = RandomState::new();
-        let resources = Cache::builder().max_capacity(capacity).weigher(weigh);
+        let responses = capacity.saturating_sub((most_purges * RECORD) as u64);
+        let resources = Cache::builder().max_capacity(responses).weigher(weigh);
         Self {
             resources: resources.build_with_hasher(seed.clone()),
             epochs: (0..EPOCHS).map(|_| AtomicU64::new(0)).collect(),
+            purges: Purges::new(most_purges),
             seed,
         }
     }
 
+    /// What is stored for a target, and has not been purged for good.
     pub(crate) fn get(&self, target: &Target<'_>) -> Option<Variants> {
-        self.resources.get(target)
+        let found = self.resources.get(target)?;
+        let is_gone = |entry: &Arc<Entry>| self.purges.judge(target, entry.mark());
+        if !found.iter().any(is_gone) {
+            return Some(found);
+        }
+        let key = ResourceKey::of(target)?;
+        let left = self.resources.entry_by_ref(&key).and_compute_with(|stored| {
+            let stored = stored.map(moka::Entry::into_value).unwrap_or_default();
+            let left = self.left(&key, &stored);
+            match left.len() {
+                0 => Op::Remove,
+                all if all == stored.len() => Op::Nop,
+                _ => Op::Put(left),
+            }
+        });
+        match left {
+            CompResult::Unchanged(left) | CompResult::ReplacedWith(left) => Some(left.into_value()),
+            _ => None,
+        }
     }
 
     /// To be drawn before the request goes upstream.
     pub(crate) fn ticket(&self, key: &ResourceKey) -> Ticket {
         let slot = self.slot(key);
-        Ticket { slot, epoch: self.epochs[slot].load(Ordering::SeqCst) }
+        let epoch = self.epochs[slot].load(Ordering::SeqCst);
+        Ticket { slot, epoch, purge: self.purges.newest() }
+    }
+
+    /// A ticket that an invalidation before now has not taken away, for what was
+    /// asked for when `ticket` was drawn.
+    pub(crate) fn renewed(&self, key: &ResourceKey, ticket: Ticket) -> Ticket {
+        Ticket { purge: ticket.purge, ..self.ticket(key) }
+    }
+
+    pub(crate) fn holds(&self, ticket: Ticket) -> bool {
+        self.epochs[ticket.slot].load(Ordering::SeqCst) == ticket.epoch
+    }
+
+    /// Whether an entry was purged for good.
+    pub(crate) fn is_gone(&self, key: &ResourceKey, entry: &Entry) -> bool {
+        self.purges.judge(&key.target(), entry.mark())
+    }
+
+    /// Purges what is in the scope, and on its way there; gives the number of
+    /// purges that can be told apart, if the oldest no longer can.
+    pub(crate) fn purge(&self, scope: Scope<'_>, purge: Purge, now: Instant) -> Option<usize> {
+        if purge == Purge::Hard {
+            // It would be found out at the next look; its memory is free sooner.
+            match scope {
+                Scope::Everything => self.resources.invalidate_all(),
+                Scope::Target(target) => drop(self.resources.remove(&target)),
+                Scope::Prefix(_) | Scope::Tag(_) => {}
+            }
+        }
+        self.purges.purge(scope, purge, now)
+    }
+
+    pub(crate) fn purges(&self) -> &Purges {
+        &self.purges
     }
 
     /// Changes what is stored for a resource, unless there is nothing to change or
@@ -70,24 +137,23 @@ impl Store {
         ticket: Ticket,
         change: impl FnOnce(&[Arc<Entry>]) -> Option<Vec<Arc<Entry>>>,
     ) {
-        let holds = || self.epochs[ticket.slot].load(Ordering::SeqCst) == ticket.epoch;
-        if !holds() {
+        if !self.holds(ticket) {
             return;
         }
         self.resources.entry_by_ref(key).and_compute_with(|stored| {
             let stored = stored.map(moka::Entry::into_value).unwrap_or_default();
-            match change(&stored) {
+            match change(&self.left(key, &stored)) {
                 None => Op::Nop,
                 Some(all) if all.is_empty() => Op::Remove,
                 Some(mut all) => {
-                    all.sort_by_key(|entry| Reverse(entry.kept.generated));
+                    all.sort_by_key(|entry| Reverse(entry.came().generated));
                     Op::Put(all.into())
                 }
             }
         });
         // An invalidation counts first and removes then: one that came between
         // the look above and the change is seen here.
-        if !holds() {
+        if !self.holds(ticket) {
             self.resources.invalidate(key);
         }
     }
@@ -98,18 +164,20 @@ impl Store {
         self.resources.remove(key).is_some()
     }
 
-    /// Removes everything.
-    pub(crate) fn clear(&self) {
-        for epoch in &self.epochs {
-            epoch.fetch_add(1, Ordering::SeqCst);
-        }
-        self.resources.invalidate_all();
-    }
-
     /// The number of resources and the bytes they take, after upkeep is done.
     pub(crate) fn size(&self) -> (u64, u64) {
         self.resources.run_pending_tasks();
-        (self.resources.entry_count(), self.resources.weighted_size())
+        let bytes = self.resources.weighted_size() + self.purges.weight();
+        (self.resources.entry_count(), bytes)
+    }
+
+    /// Those that were not purged for good.
+    fn left(&self, key: &ResourceKey, stored: &Variants) -> Variants {
+        let is_left = |entry: &&Arc<Entry>| !self.is_gone(key, entry);
+        match stored.iter().all(|entry| is_left(&entry)) {
+            true => stored.clone(),
+            false => stored.iter().filter(is_left).cloned().collect(),
+        }
     }
 
     fn slot(&self, key: &ResourceKey) -> usize {
@@ -165,3 +233,9 @@ const EPOCHS: usize = 1024;
 
 /// What moka keeps for a resource beside key and value, about.
 const RESOURCE: usize = 200;
+
+/// The part of the capacity that notes of purges may take: one in so many.
+const PURGES: usize = 64;
+
+/// The most purges that are told apart.
+const MOST_PURGES: usize = 65_536;

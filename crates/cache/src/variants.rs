@@ -37,7 +37,9 @@ pub(crate) fn with(
         entry.selection = Selection::of(request, &latest.fields)?;
     }
     let same = |other: &&Arc<Entry>| other.selection == entry.selection;
-    let later = |other: &Arc<Entry>| other.kept.freshness.is_later(&entry.kept.freshness);
+    let later = |other: &Arc<Entry>| {
+        !other.mark().is_stale() && other.came().freshness.is_later(&entry.came().freshness)
+    };
     if variants.iter().find(same).is_some_and(later) {
         return None;
     }

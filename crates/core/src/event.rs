@@ -59,6 +59,12 @@ pub enum Event<'a> {
     /// A cache dropped what it held for a URI, because an unsafe method
     /// succeeded there.
     CacheInvalidated,
+    /// There were more purges than a cache tells apart: it takes the oldest for
+    /// one of all that is older.
+    CachePurgesCollapsed {
+        /// How many are told apart.
+        limit: usize,
+    },
     /// Requests had more labels than there may be series of measurements: from
     /// now on the surplus shares one. Told once.
     SeriesLimitReached {

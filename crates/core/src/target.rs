@@ -58,6 +58,18 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// The same target with another path.
+    #[must_use]
+    pub fn with_path(self, path: &'a str) -> Self {
+        Self { path, ..self }
+    }
+
+    /// The same target with another query, without its question mark.
+    #[must_use]
+    pub fn with_query(self, query: Option<&'a str>) -> Self {
+        Self { query, ..self }
+    }
+
     /// The scheme: `http` or `https`, mostly.
     pub fn scheme(&self) -> &'a str {
         self.scheme

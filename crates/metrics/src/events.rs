@@ -30,6 +30,7 @@ pub struct EventCounters {
     cache_stored_size: Total,
     cache_not_stored: ByLabel,
     cache_invalidations: Total,
+    cache_purges_collapsed: Total,
     series_overflows: Total,
 }
 
@@ -83,6 +84,10 @@ impl EventCounters {
                 ("tower_edge.cache.invalidations", Unit::Count),
                 "Targets of which a cache dropped what it held.",
             ),
+            cache_purges_collapsed: Total::new(
+                ("tower_edge.cache.purges_collapsed", Unit::Count),
+                "Times that a cache took its oldest purge for one of all that is older.",
+            ),
             series_overflows: Total::new(
                 ("tower_edge.series.overflows", Unit::Count),
                 "Times that requests had more labels than there may be series.",
@@ -106,6 +111,7 @@ impl Observe for EventCounters {
             }
             Event::CacheNotStored { why } => self.cache_not_stored.count(why),
             Event::CacheInvalidated => self.cache_invalidations.add(1),
+            Event::CachePurgesCollapsed { .. } => self.cache_purges_collapsed.add(1),
             Event::SeriesLimitReached { .. } => self.series_overflows.add(1),
             _ => {}
         }

@@ -49,6 +49,11 @@ impl Freshness {
         self.lifetime
     }
 
+    /// The same, but fresh no longer than until `end`.
+    pub(crate) fn ended(self, end: Instant) -> Self {
+        Self { lifetime: self.lifetime.min(self.age(end)), ..self }
+    }
+
     /// Whether this response arrived after the other one.
     pub(crate) fn is_later(&self, other: &Self) -> bool {
         self.responded > other.responded

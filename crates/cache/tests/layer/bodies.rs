@@ -6,7 +6,7 @@ use std::task::{Context, Waker};
 
 use http::HeaderMap;
 use http_body::Body;
-use tower_edge_cache::CacheLayer;
+use tower_edge_cache::{CacheLayer, Purge};
 use tower_edge_core::Event;
 use tower_edge_testkit::{Gate, MockBody, Received};
 
@@ -129,7 +129,7 @@ async fn a_cleared_cache_is_empty() {
     let play = Play::always(FRESH);
     play.get(&[]).await;
     assert_eq!(play.cache.stats().resources, 1);
-    play.cache.clear();
+    play.cache.purge_all(Purge::Hard);
     assert_eq!(play.get(&[]).await.did(), "fwd=uri-miss; stored");
     assert_eq!(play.get(&[]).await.did(), "hit");
 }

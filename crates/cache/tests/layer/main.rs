@@ -10,6 +10,7 @@ mod model;
 mod parts;
 mod pieces;
 mod play;
+mod purge;
 mod ranges;
 mod rules;
 mod sections;
