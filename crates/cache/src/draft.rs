@@ -61,7 +61,7 @@ impl Fetch {
         self.selected = None;
         let draft = Draft { fetch: self, arrival, exchange: *exchange, part, expected };
         if let Some((_, length)) = draft.part {
-            let stored = shared.store.get(&draft.fetch.key.target()).unwrap_or_default();
+            let stored = shared.store.get(&draft.fetch.key.resource()).unwrap_or_default();
             if !is_wanted(&draft, length, &stored) {
                 return Err(draft.fetch);
             }

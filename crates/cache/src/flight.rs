@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LOCATION, LOCATION, RANGE};
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
-use tower_edge_core::{BoxError, Event, ReplyBody, ResponseHead, Step, Trace};
+use tower_edge_core::{BoxError, Event, ReplyBody, ResponseHead, Step, Target, Trace};
 
 use crate::body::CacheBody;
 use crate::entry::Entry;
@@ -16,9 +16,10 @@ use crate::policy::{
     self, Candidate, Exchange, Kept, RequestDirectives, is_reusable, may_replace_error,
     names_target, same_origin,
 };
+use crate::resource::ResourceKey;
 use crate::shared::Shared;
 use crate::status::{Forward, Status};
-use crate::store::{ResourceKey, Ticket};
+use crate::store::Ticket;
 
 /// A request on its way upstream, and what its response will mean to the store.
 #[derive(Debug)]
@@ -303,10 +304,11 @@ fn invalidate(shared: &Shared, key: &ResourceKey, response: &ResponseHead<'_>) {
     }
     let named = [LOCATION, CONTENT_LOCATION].into_iter().filter_map(|name| {
         let reference = response.headers().get(name)?.to_str().ok()?;
-        ResourceKey::new(same_origin(&key.target(), reference)?)
+        let named = same_origin(&key.target(), reference)?;
+        ResourceKey::of(&shared.keys.shared(Target::from_uri(&named)).resource())
     });
     for key in [key.clone()].into_iter().chain(named) {
-        if shared.store.invalidate(&key) {
+        if shared.invalidate(&key) {
             shared.tell(&Event::CacheInvalidated);
         }
     }

@@ -66,13 +66,13 @@ impl Fetch {
 
     /// What is stored for this request.
     fn kept(&self, shared: &Shared) -> Option<Arc<Entry>> {
-        let stored = shared.store.get(&self.key.target())?;
+        let stored = shared.store.get(&self.key.resource())?;
         selected(&stored, &self.request, self.head_only).cloned()
     }
 
     /// Updates what is stored from a HEAD, or removes it (RFC 9111 §4.3.5).
     pub(crate) fn compare<B>(&self, shared: &Shared, response: &Response<B>, exchange: &Exchange) {
-        let Some(stored) = shared.store.get(&self.key.target()) else { return };
+        let Some(stored) = shared.store.get(&self.key.resource()) else { return };
         let selects = |entry: &Entry| entry.selection.matches(&self.request);
         if response.status() != StatusCode::OK || !stored.iter().any(|entry| selects(entry)) {
             return;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::Uri;
-use tower_edge_core::{Event, Target};
+use tower_edge_core::Target;
 
 use crate::purges::{Purge, Scope};
 use crate::shared::Shared;
@@ -80,16 +80,20 @@ impl CacheHandle {
         }
     }
 
-    /// Purges all responses of one URI, which is to be absolute: another one is
-    /// that of nothing.
+    /// Purges all responses of one URI, whoever's they are and whatever they vary
+    /// on.
+    ///
+    /// The URI is to be absolute: another one is that of nothing. Its query is read
+    /// as that of a request.
     pub fn purge(&self, uri: &Uri, purge: Purge) {
-        self.apply(Scope::Target(Target::from_uri(uri)), purge);
+        let named = self.shared.keys.shared(Target::from_uri(uri));
+        self.shared.purge(Scope::Target(named.resource().target), purge);
     }
 
     /// Purges the responses that have a tag, exactly as it is written, in one of
     /// the [`tag_fields`](crate::CacheLayer::tag_fields).
     pub fn purge_tag(&self, tag: &str, purge: Purge) {
-        self.apply(Scope::Tag(tag), purge);
+        self.shared.purge(Scope::Tag(tag), purge);
     }
 
     /// Purges the responses below an absolute URI.
@@ -98,18 +102,11 @@ impl CacheHandle {
     /// `/ab`; `/a/` covers `/a/b`, but not `/a`. Scheme and authority are those
     /// of the [effective target](Target); a query is not looked at.
     pub fn purge_prefix(&self, uri: &Uri, purge: Purge) {
-        self.apply(Scope::Prefix(Target::from_uri(uri)), purge);
+        self.shared.purge(Scope::Prefix(Target::from_uri(uri)), purge);
     }
 
     /// Purges all responses.
     pub fn purge_all(&self, purge: Purge) {
-        self.apply(Scope::Everything, purge);
-    }
-
-    fn apply(&self, scope: Scope<'_>, purge: Purge) {
-        let now = self.shared.clock.now();
-        if let Some(limit) = self.shared.store.purge(scope, purge, now) {
-            self.shared.tell(&Event::CachePurgesCollapsed { limit });
-        }
+        self.shared.purge(Scope::Everything, purge);
     }
 }

@@ -13,9 +13,10 @@ use crate::entry::Entry;
 use crate::flight::Fetch;
 use crate::flights;
 use crate::policy::{Kept, RequestDirectives, Reuse, Selection, reuse};
+use crate::resource::ResourceKey;
 use crate::shared::Shared;
 use crate::status::Status;
-use crate::store::{ResourceKey, Ticket};
+use crate::store::Ticket;
 
 /// What requests have to have in common so that one goes upstream for all.
 ///

@@ -4,10 +4,11 @@ use std::time::Duration;
 use ahash::RandomState;
 use http::HeaderName;
 use http::header::{CDN_CACHE_CONTROL, COOKIE};
-use tower_edge_core::{Clock, Observe, RequestHead};
+use tower_edge_core::{Clock, ExtractKey, Key, Observe, RequestHead};
 use tower_layer::Layer;
 
 use crate::handle::CacheHandle;
+use crate::keys::Keys;
 use crate::landing::Flights;
 use crate::loners::Loners;
 use crate::policy::{Rules, SetCookie, StaleOnError};
@@ -54,6 +55,7 @@ impl CacheLayer {
             observe: None,
             generate_etag: true,
             rules: Rules { targets: vec![CDN_CACHE_CONTROL], ..Rules::default() },
+            keys: Keys::default(),
             tag_fields: TAG_FIELDS.into(),
             default_ttl: None,
             status: StatusField::new("tower-edge").map(Arc::new),
@@ -106,6 +108,53 @@ impl CacheLayer {
     /// (RFC 9213); `CDN-Cache-Control` at first.
     pub fn targeted_fields(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.set(|shared| shared.rules.targets = names.into_iter().collect())
+    }
+
+    /// Keeps the responses to users apart: requests with different keys share
+    /// nothing. Requests without a key are passed on.
+    ///
+    /// What may be stored stays the same: `private` responses are not, nor those
+    /// to `Authorization` that their origin does not give free, since a key need
+    /// not be a user's. An unsafe request invalidates what all users have of its
+    /// target by a purge, one of those that [`CacheHandle`] bounds; its response is
+    /// not stored.
+    ///
+    /// ```
+    /// use tower_edge_cache::CacheLayer;
+    /// use tower_edge_core::HeaderKey;
+    ///
+    /// let layer = CacheLayer::new(256 << 20).keyed(HeaderKey::new("x-tenant".parse()?));
+    /// # Ok::<(), http::header::InvalidHeaderName>(())
+    /// ```
+    pub fn keyed(self, key: impl ExtractKey + 'static) -> Self {
+        self.set(|shared| shared.keys.user = Some(Arc::new(key)))
+    }
+
+    /// As [`keyed`](Self::keyed), by a closure.
+    pub fn keyed_by<F>(self, key: F) -> Self
+    where
+        F: Fn(&RequestHead<'_>) -> Option<Key> + Send + Sync + 'static,
+    {
+        self.keyed(key)
+    }
+
+    /// Takes requests for the same whose parameters come in another order, if the
+    /// values of each keep theirs; off at first.
+    ///
+    /// Parameters stand between `&` in the query, each up to its `=` a name, and
+    /// are compared as they are written. The origin gets the query as the client
+    /// sent it.
+    pub fn sort_parameters(self, on: bool) -> Self {
+        self.set(|shared| shared.keys.sorted = on)
+    }
+
+    /// Takes requests for the same that differ in these parameters of the query
+    /// only, such as those that campaigns add; none at first.
+    ///
+    /// The origin gets them, and must not answer to them.
+    pub fn ignore_parameters<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        let names = names.into_iter().map(|name| name.into().into_boxed_str()).collect();
+        self.set(|shared| shared.keys.ignored = names)
     }
 
     /// Takes the values of these response fields for tags, by which

@@ -21,9 +21,15 @@
 //!   they are fresh, which then answer GET (RFC 9110 §9.3.3). Fields
 //!   that `private` or `no-cache` name are left out. `CDN-Cache-Control`, or
 //!   other targeted fields (RFC 9213), go before `Cache-Control`.
-//! - **Keys** them by the effective target (scheme, authority, path, query), by
-//!   the request fields that `Vary` nominates, and by those that stand in for a
-//!   part of the target, such as `X-Forwarded-Host`.
+//! - **Keys** them by the [effective target](tower_edge_core::Target) as it was
+//!   written: scheme and authority in any case, path and query byte for byte. If
+//!   that is wanted, parameters count in any order
+//!   ([`sort_parameters`](CacheLayer::sort_parameters)) or not at all
+//!   ([`ignore_parameters`](CacheLayer::ignore_parameters)), and users have
+//!   responses of their own ([`keyed`](CacheLayer::keyed)). Within a resource
+//!   responses are told apart by the request fields that `Vary` nominates, and by
+//!   those that stand in for a part of the target, such as `X-Forwarded-Host`. Keys
+//!   are compared in full, never by a digest of the target.
 //! - **Validates** stale ones with `If-None-Match` and `If-Modified-Since`, asks
 //!   about all variants when a request selects none, and answers the conditions
 //!   of clients with 304.
@@ -80,6 +86,7 @@ mod freshen;
 mod future;
 mod handle;
 mod join;
+mod keys;
 mod landing;
 mod layer;
 mod loners;
@@ -91,6 +98,7 @@ mod partial;
 mod policy;
 mod purges;
 mod refresh;
+mod resource;
 mod service;
 mod shared;
 mod status;

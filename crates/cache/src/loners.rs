@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use ahash::RandomState;
 
-use crate::store::ResourceKey;
+use crate::resource::ResourceKey;
 
 /// The resources of which it was found lately that a response is of no use to
 /// others: whoever asks for one goes upstream at once, and waits for nobody.

@@ -13,9 +13,9 @@ use crate::flight::{Fetch, Flight};
 use crate::landing::{FlightKey, Follow, Join};
 use crate::policy::{RequestDirectives, Reuse, ask_for, is_for_others, reuse};
 use crate::refresh::Refresh;
+use crate::resource::{Resource, ResourceKey};
 use crate::shared::Shared;
 use crate::status::{Forward, Status};
-use crate::store::ResourceKey;
 use crate::variants::{Variants, selected};
 
 /// What becomes of a request: an answer at once, a flight upstream, or both; or
@@ -44,21 +44,16 @@ impl Shared {
         let now = Trace::read(&self.clock);
         let decision = match *request.method() {
             Method::GET | Method::HEAD if !has_body && is_for_cache(request.headers()) => {
-                self.look_up(request, now, variant)
+                match self.keys.of(request) {
+                    Some(named) => self.look_up(request, &named.resource(), now, variant),
+                    None => Decision::Forward(Flight::Pass(Forward::Bypass)),
+                }
             }
             Method::GET | Method::HEAD => Decision::Forward(Flight::Pass(Forward::Bypass)),
             ref method if method.is_safe() || method == Method::CONNECT => {
                 Decision::Forward(Flight::Pass(Forward::Method))
             }
-            ref method => Decision::Forward(match ResourceKey::of(&request.target()) {
-                Some(key) if method == Method::POST => {
-                    let fetch = self.fetch(request, key, None, Vec::new(), now);
-                    let forward = Forward::Method;
-                    Flight::Post(Box::new(Fetch { forward, default_ttl: None, ..fetch }))
-                }
-                Some(key) => Flight::Unsafe(Box::new(key)),
-                None => Flight::Pass(Forward::Method),
-            }),
+            _ => Decision::Forward(self.invalidation(request, now)),
         };
         if let Decision::Answer(_) | Decision::AnswerAndRefresh(..) = &decision {
             Trace::with(|trace| {
@@ -68,16 +63,30 @@ impl Shared {
         decision
     }
 
+    fn invalidation(&self, request: &RequestHead<'_>, now: Instant) -> Flight {
+        let named = self.keys.shared(request.target());
+        match ResourceKey::of(&named.resource()) {
+            // What comes back to one user says nothing to others.
+            Some(key) if request.method() == Method::POST && self.keys.user.is_none() => {
+                let fetch = self.fetch(request, key, None, Vec::new(), now);
+                let forward = Forward::Method;
+                Flight::Post(Box::new(Fetch { forward, default_ttl: None, ..fetch }))
+            }
+            Some(key) => Flight::Unsafe(Box::new(key)),
+            None => Flight::Pass(Forward::Method),
+        }
+    }
+
     fn look_up<B>(
         &self,
         request: &RequestHead<'_>,
+        resource: &Resource<'_>,
         now: Instant,
         variant: Option<u64>,
     ) -> Decision<B> {
-        let target = request.target();
         let head_only = request.method() == Method::HEAD;
         let wishes = RequestDirectives::of(request.headers());
-        let variants = self.store.get(&target);
+        let variants = self.store.get(resource);
         let entry =
             variants.as_ref().and_then(|found| selected(found, request.headers(), head_only));
         let reuse = entry.map(|entry| (entry, reuse(&wishes, &entry.kept(), now)));
@@ -88,7 +97,7 @@ impl Shared {
             Some((entry, Reuse::ServeAndRefresh { age })) => {
                 let answer = self.answer(entry, request, age);
                 let variant = variant.unwrap_or_else(|| self.newest(&variants, request));
-                return match self.refresh(request, entry, variant, now) {
+                return match self.refresh(request, resource, entry, variant, now) {
                     Some(refresh) => Decision::AnswerAndRefresh(answer, refresh),
                     None => Decision::Answer(answer),
                 };
@@ -102,7 +111,7 @@ impl Shared {
             self.tell_of(Status::Unsatisfied, answer.headers_mut());
             return Decision::Answer(answer);
         }
-        let Some(key) = ResourceKey::of(&target) else {
+        let Some(key) = ResourceKey::of(resource) else {
             return Decision::Forward(Flight::Pass(forward));
         };
         let nominated = match (&variants, entry) {
@@ -123,8 +132,8 @@ impl Shared {
             match join {
                 Some(Join::Follow(follow)) => return Decision::Follow(follow, fetch),
                 // What the flight before has brought may be there by now.
-                Some(Join::Lead(_)) if !is_same(&variants, &self.store.get(&target)) => {
-                    return self.look_up(request, now, variant);
+                Some(Join::Lead(_)) if !is_same(&variants, &self.store.get(resource)) => {
+                    return self.look_up(request, resource, now, variant);
                 }
                 Some(Join::Lead(lead)) => fetch.lead = Some(lead),
                 None => {}
@@ -155,11 +164,12 @@ impl Shared {
     fn refresh(
         &self,
         request: &RequestHead<'_>,
+        resource: &Resource<'_>,
         entry: &Arc<Entry>,
         variant: u64,
         now: Instant,
     ) -> Option<Refresh> {
-        let key = ResourceKey::of(&request.target())?;
+        let key = ResourceKey::of(resource)?;
         let fetch = self.fetch(request, key, Some(entry), vec![entry.clone()], now);
         let Join::Lead(lead) = self.flights.join(&fetch.flight_key(variant)) else { return None };
         let mut fetch = Fetch { head_only: false, lead: Some(lead), ..fetch };

@@ -7,9 +7,12 @@ use ahash::RandomState;
 use http::{HeaderMap, HeaderName};
 use tower_edge_core::{Clock, Event, Observe, RequestHead};
 
+use crate::keys::Keys;
 use crate::landing::Flights;
 use crate::loners::Loners;
 use crate::policy::{Rules, Selection};
+use crate::purges::{Purge, Scope};
+use crate::resource::ResourceKey;
 use crate::status::{Status, StatusField};
 use crate::store::Store;
 
@@ -24,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) max_entry: u64,
     pub(crate) generate_etag: bool,
     pub(crate) rules: Rules,
+    pub(crate) keys: Keys,
     /// Fields whose values are tags.
     pub(crate) tag_fields: Vec<HeaderName>,
     pub(crate) default_ttl: Option<DefaultTtl>,
@@ -61,6 +65,22 @@ impl Shared {
     /// that of a resource of which nothing is known.
     pub(crate) fn variant(&self, selection: &Selection, request: &HeaderMap) -> u64 {
         selection.digest(request, &self.seed).max(1)
+    }
+
+    /// Removes what is stored for a target, whoever's it is, and what is on its way
+    /// there; whether there was anything, as far as is known.
+    pub(crate) fn invalidate(&self, key: &ResourceKey) -> bool {
+        if self.keys.user.is_none() {
+            return self.store.invalidate(key);
+        }
+        self.purge(Scope::Target(key.target()), Purge::Hard);
+        true
+    }
+
+    pub(crate) fn purge(&self, scope: Scope<'_>, purge: Purge) {
+        if let Some(limit) = self.store.purge(scope, purge, self.clock.now()) {
+            self.tell(&Event::CachePurgesCollapsed { limit });
+        }
     }
 
     /// The tags of a response, for its mark.

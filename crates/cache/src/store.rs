@@ -1,19 +1,16 @@
 use std::cmp::Reverse;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use ahash::RandomState;
-use http::Uri;
-use moka::Equivalent;
 use moka::ops::compute::{CompResult, Op};
 use moka::sync::Cache;
-use tower_edge_core::Target;
 
 use crate::entry::Entry;
 use crate::purges::{Purge, Purges, RECORD, Scope};
+use crate::resource::{Resource, ResourceKey};
 use crate::variants::Variants;
 
 /// The stored responses, bounded by the memory they take.
@@ -26,10 +23,6 @@ pub(crate) struct Store {
     purges: Purges,
     seed: RandomState,
 }
-
-/// The target of stored responses, with memory of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ResourceKey(Uri);
 
 /// The right to store what was asked for at this moment; an invalidation since
 /// takes it away, and of purges since it is known that they are about it too.
@@ -65,14 +58,14 @@ impl Store {
         }
     }
 
-    /// What is stored for a target, and has not been purged for good.
-    pub(crate) fn get(&self, target: &Target<'_>) -> Option<Variants> {
-        let found = self.resources.get(target)?;
-        let is_gone = |entry: &Arc<Entry>| self.purges.judge(target, entry.mark());
+    /// What is stored for a resource, and has not been purged for good.
+    pub(crate) fn get(&self, resource: &Resource<'_>) -> Option<Variants> {
+        let found = self.resources.get(resource)?;
+        let is_gone = |entry: &Arc<Entry>| self.purges.judge(&resource.target, entry.mark());
         if !found.iter().any(is_gone) {
             return Some(found);
         }
-        let key = ResourceKey::of(target)?;
+        let key = ResourceKey::of(resource)?;
         let left = self.resources.entry_by_ref(&key).and_compute_with(|stored| {
             let stored = stored.map(moka::Entry::into_value).unwrap_or_default();
             let left = self.left(&key, &stored);
@@ -117,7 +110,9 @@ impl Store {
             // It would be found out at the next look; its memory is free sooner.
             match scope {
                 Scope::Everything => self.resources.invalidate_all(),
-                Scope::Target(target) => drop(self.resources.remove(&target)),
+                Scope::Target(target) => {
+                    drop(self.resources.remove(&Resource { target, user: None }))
+                }
                 Scope::Prefix(_) | Scope::Tag(_) => {}
             }
         }
@@ -191,48 +186,9 @@ impl fmt::Debug for Store {
     }
 }
 
-impl ResourceKey {
-    /// The key of a target; none if nobody knows its authority, or if it is too
-    /// long for a URI.
-    pub(crate) fn of(target: &Target<'_>) -> Option<Self> {
-        target.authority()?;
-        target.to_string().try_into().ok().map(Self)
-    }
-
-    /// The key of a URI in absolute form.
-    pub(crate) fn new(uri: Uri) -> Option<Self> {
-        Self::of(&Target::from_uri(&uri))
-    }
-
-    pub(crate) fn target(&self) -> Target<'_> {
-        Target::from_uri(&self.0)
-    }
-
-    fn weight(&self) -> usize {
-        let target = self.target();
-        let text = target.path().len() + target.query().map_or(0, str::len);
-        size_of::<Self>() + text + target.authority().map_or(0, str::len) + RESOURCE
-    }
-}
-
-impl Hash for ResourceKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.target().hash(state);
-    }
-}
-
-impl Equivalent<ResourceKey> for Target<'_> {
-    fn equivalent(&self, key: &ResourceKey) -> bool {
-        *self == key.target()
-    }
-}
-
 /// Invalidations of different resources rarely share one of these; when they do,
 /// a response is not stored that could have been.
 const EPOCHS: usize = 1024;
-
-/// What moka keeps for a resource beside key and value, about.
-const RESOURCE: usize = 200;
 
 /// The part of the capacity that notes of purges may take: one in so many.
 const PURGES: usize = 64;
