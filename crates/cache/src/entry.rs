@@ -1,4 +1,5 @@
-use std::time::Duration;
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use http::header::{AGE, CACHE_STATUS, CONTENT_LENGTH, ETAG, IF_RANGE};
@@ -82,8 +83,8 @@ impl Entry {
     }
 
     /// What is to be kept in mind of it, as purges have left it.
-    pub(crate) fn kept(&self) -> Kept {
-        self.mark.purged(&self.kept)
+    pub(crate) fn kept(&self, now: Instant) -> Cow<'_, Kept> {
+        self.mark.purged(&self.kept, now)
     }
 
     /// Since when it is there, and by its own word.

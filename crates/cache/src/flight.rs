@@ -253,7 +253,7 @@ impl Fetch {
         if !shared.store.holds(self.ticket) || shared.store.is_gone(&self.key, stored) {
             return None;
         }
-        let (wishes, kept) = (RequestDirectives::of(&self.request), stored.kept());
+        let (wishes, kept) = (RequestDirectives::of(&self.request), stored.kept(now));
         may_replace_error(&shared.rules, &wishes, &kept, now).then(|| {
             let age = kept.freshness.age(now);
             let mut answer = stored.answer(&self.request, self.head_only, age);

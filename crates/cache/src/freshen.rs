@@ -55,7 +55,7 @@ impl Fetch {
         match self.kept(shared) {
             Some(kept) => {
                 let now = exchange.responded;
-                self.share(shared, Landed::Stored(kept.clone()), &kept.kept(), now);
+                self.share(shared, Landed::Stored(kept.clone()), &kept.kept(now), now);
             }
             None => self.tell(Landed::Useless),
         }

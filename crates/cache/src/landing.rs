@@ -138,7 +138,7 @@ impl Landed {
             },
             // A part that was validated for who asked for no more.
             Self::Stored(entry) if !entry.can_answer(fields, false) => return Sequel::Alone,
-            Self::Stored(entry) => match age(&entry.kept()) {
+            Self::Stored(entry) => match age(&entry.kept(now)) {
                 Some(age) => entry.answer(fields, false, age).map(CacheBody::own),
                 None => return Sequel::Alone,
             },

@@ -89,13 +89,13 @@ impl Shared {
         let variants = self.store.get(resource);
         let entry =
             variants.as_ref().and_then(|found| selected(found, request.headers(), head_only));
-        let reuse = entry.map(|entry| (entry, reuse(&wishes, &entry.kept(), now)));
+        let reuse = entry.map(|entry| (entry, reuse(&wishes, &entry.kept(now), now)));
         let forward = match reuse {
             Some((entry, Reuse::Serve { age })) => {
-                return Decision::Answer(self.answer(entry, request, age));
+                return Decision::Answer(self.answer(entry, request, age, now));
             }
             Some((entry, Reuse::ServeAndRefresh { age })) => {
-                let answer = self.answer(entry, request, age);
+                let answer = self.answer(entry, request, age, now);
                 let variant = variant.unwrap_or_else(|| self.newest(&variants, request));
                 return match self.refresh(request, resource, entry, variant, now) {
                     Some(refresh) => Decision::AnswerAndRefresh(answer, refresh),
@@ -153,10 +153,11 @@ impl Shared {
         entry: &Entry,
         request: &RequestHead<'_>,
         age: Duration,
+        now: Instant,
     ) -> Response<ReplyBody<B>> {
         let head_only = request.method() == Method::HEAD;
         let mut answer = entry.answer(request.headers(), head_only, age);
-        self.tell_of(Status::hit(&entry.kept(), age), answer.headers_mut());
+        self.tell_of(Status::hit(&entry.kept(now), age), answer.headers_mut());
         answer
     }
 

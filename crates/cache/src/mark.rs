@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -63,15 +64,16 @@ impl Mark {
         self.doubtful.load(Ordering::Acquire)
     }
 
-    /// What is left of this by purges.
-    pub(crate) fn purged(&self, kept: &Kept) -> Kept {
+    /// What is left of this by purges: nothing of its freshness, even if `now` was
+    /// read before the last of them.
+    pub(crate) fn purged<'a>(&self, kept: &'a Kept, now: Instant) -> Cow<'a, Kept> {
         match self.since.get() {
-            None => *kept,
-            Some(&since) => Kept {
-                freshness: kept.freshness.ended(since),
+            None => Cow::Borrowed(kept),
+            Some(&since) => Cow::Owned(Kept {
+                freshness: kept.freshness.ended(since.min(now)),
                 no_cache: kept.no_cache || self.is_doubtful(),
                 ..*kept
-            },
+            }),
         }
     }
 

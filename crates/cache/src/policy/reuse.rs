@@ -72,6 +72,7 @@ mod tests {
     use http::{HeaderMap, StatusCode, header};
 
     use super::*;
+    use crate::mark::Mark;
     use crate::policy::{Candidate, Exchange, storable};
 
     fn control(line: &str) -> HeaderMap {
@@ -132,6 +133,26 @@ mod tests {
             ("min-fresh=2", "max-age=60, immutable", 59, Reuse::Unwanted),
         ] {
             assert_eq!(reused(request, response, age), verdict, "{request} {response} {age}");
+        }
+    }
+
+    #[test]
+    fn a_purged_response_is_stale_even_to_who_began_before_the_last_purge() {
+        let (stored, now) = stored("max-age=60, stale-while-revalidate=5", 10);
+        let seconds = Duration::from_secs;
+        for (since, verdict) in [
+            (now + seconds(1), Reuse::ServeAndRefresh { age: seconds(10) }),
+            (now, Reuse::ServeAndRefresh { age: seconds(10) }),
+            (now - seconds(4), Reuse::ServeAndRefresh { age: seconds(10) }),
+            (now - seconds(5), Reuse::Stale),
+        ] {
+            let mark = Mark::default();
+            mark.stale(since, false);
+            let purged = mark.purged(&stored, now);
+            assert_eq!(reuse(&RequestDirectives::default(), &purged, now), verdict);
+            mark.stale(since, true);
+            let purged = mark.purged(&stored, now);
+            assert_eq!(reuse(&RequestDirectives::default(), &purged, now), Reuse::Stale);
         }
     }
 
