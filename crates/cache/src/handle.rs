@@ -28,7 +28,7 @@ use crate::shared::Shared;
 /// 64th of the capacity, which is set aside for it. When there are more, the oldest
 /// becomes a soft purge of all that was not asked for since, which after a hard one
 /// is served only when the origin has validated it;
-/// [`Event::CachePurgesCollapsed`] tells.
+/// [`CachePurgesCollapsed`](tower_edge_core::Event::CachePurgesCollapsed) tells.
 #[derive(Clone, Debug)]
 pub struct CacheHandle {
     shared: Arc<Shared>,
@@ -48,14 +48,35 @@ pub struct CacheStats {
     /// Requests that waited for one that was forwarded before them, and share
     /// what came of that.
     pub collapsed: u64,
-    /// All other requests.
-    pub forwarded: u64,
+    /// Requests that went upstream because nothing that is stored could answer.
+    pub misses: u64,
+    /// All others: those that are not for a cache, unsafe ones among them, and
+    /// those that wanted only what is stored, and in vain.
+    pub passed: u64,
     /// Responses that were stored.
     pub stored: u64,
-    /// Resources held now; each may have several variants.
+    /// Responses that had to go because the cache was full, or that were not let
+    /// in for others that are asked for more often.
+    pub evicted: u64,
+    /// Responses held now.
+    pub entries: u64,
+    /// Resources held now; each may have several responses.
     pub resources: u64,
     /// Bytes held now: bodies, fields, keys, purges and what the table itself needs.
     pub bytes: u64,
+}
+
+impl CacheStats {
+    /// The part of the requests for what may be stored that was answered from
+    /// memory without the origin, fresh or stale; 0 before the first one.
+    ///
+    /// Those that shared the answer to another, and those that the origin was asked
+    /// about, are no hits.
+    pub fn hit_ratio(&self) -> f64 {
+        let hits = self.hits + self.stale;
+        let all = hits + self.validated + self.collapsed + self.misses;
+        if all == 0 { 0.0 } else { hits as f64 / all as f64 }
+    }
 }
 
 impl CacheHandle {
@@ -67,16 +88,19 @@ impl CacheHandle {
     /// sizes are exact: not for every request.
     pub fn stats(&self) -> CacheStats {
         let counts = &self.shared.counts;
-        let (resources, bytes) = self.shared.store.size();
+        let size = self.shared.store.size();
         CacheStats {
             hits: counts.hits.load(Ordering::Relaxed),
             stale: counts.stale.load(Ordering::Relaxed),
             validated: counts.validated.load(Ordering::Relaxed),
             collapsed: counts.collapsed.load(Ordering::Relaxed),
-            forwarded: counts.forwarded.load(Ordering::Relaxed),
+            misses: counts.missed.load(Ordering::Relaxed),
+            passed: counts.passed.load(Ordering::Relaxed),
             stored: counts.stored.load(Ordering::Relaxed),
-            resources,
-            bytes,
+            evicted: size.evicted,
+            entries: size.entries,
+            resources: size.resources,
+            bytes: size.bytes,
         }
     }
 

@@ -107,6 +107,7 @@ mod sync;
 mod tag;
 mod variants;
 mod waiters;
+mod warm;
 
 pub use body::CacheBody;
 pub use etag::{EtagBody, EtagFuture, EtagLayer, EtagService};
@@ -116,3 +117,4 @@ pub use layer::CacheLayer;
 pub use policy::{SetCookie, StaleOnError};
 pub use purges::Purge;
 pub use service::CacheService;
+pub use warm::Warmed;

@@ -13,7 +13,7 @@ use crate::loners::Loners;
 use crate::policy::{Rules, Selection};
 use crate::purges::{Purge, Scope};
 use crate::resource::ResourceKey;
-use crate::status::{Status, StatusField};
+use crate::status::{Forward, Status, StatusField};
 use crate::store::Store;
 
 /// What all clones of a cache share.
@@ -42,7 +42,8 @@ pub(crate) struct Counts {
     pub(crate) stale: AtomicU64,
     pub(crate) validated: AtomicU64,
     pub(crate) collapsed: AtomicU64,
-    pub(crate) forwarded: AtomicU64,
+    pub(crate) missed: AtomicU64,
+    pub(crate) passed: AtomicU64,
     pub(crate) stored: AtomicU64,
 }
 
@@ -54,7 +55,10 @@ impl Shared {
             Status::Hit { .. } | Status::StaleOnError(..) => &self.counts.stale,
             Status::Collapsed(_) => &self.counts.collapsed,
             Status::Validated(_) => &self.counts.validated,
-            _ => &self.counts.forwarded,
+            Status::Forwarded(Forward::Bypass | Forward::Method)
+            | Status::Stored(Forward::Method)
+            | Status::Unsatisfied => &self.counts.passed,
+            Status::Forwarded(_) | Status::Stored(_) => &self.counts.missed,
         };
         counter.fetch_add(1, Ordering::Relaxed);
         self.tell(&Event::CacheLookup { found: status.word() });

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use ahash::RandomState;
+use moka::notification::RemovalCause;
 use moka::ops::compute::{CompResult, Op};
 use moka::sync::Cache;
 
@@ -21,7 +22,17 @@ pub(crate) struct Store {
     resources: Cache<ResourceKey, Variants, RandomState>,
     epochs: Box<[AtomicU64]>,
     purges: Purges,
+    held: Arc<Held>,
     seed: RandomState,
+}
+
+/// What a store holds, and what it could not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    pub(crate) evicted: u64,
+    pub(crate) entries: u64,
+    pub(crate) resources: u64,
+    pub(crate) bytes: u64,
 }
 
 /// The right to store what was asked for at this moment; an invalidation since
@@ -50,10 +61,15 @@ impl Store {
         let seed = RandomState::new();
         let responses = capacity.saturating_sub((most_purges * RECORD) as u64);
         let resources = Cache::builder().max_capacity(responses).weigher(weigh);
+        let held = Arc::new(Held::default());
+        let counted = held.clone();
+        let resources = resources
+            .eviction_listener(move |_, variants: Variants, cause| counted.leave(&variants, cause));
         Self {
             resources: resources.build_with_hasher(seed.clone()),
             epochs: (0..EPOCHS).map(|_| AtomicU64::new(0)).collect(),
             purges: Purges::new(most_purges),
+            held,
             seed,
         }
     }
@@ -72,7 +88,7 @@ impl Store {
             match left.len() {
                 0 => Op::Remove,
                 all if all == stored.len() => Op::Nop,
-                _ => Op::Put(left),
+                _ => Op::Put(self.held.enter(left)),
             }
         });
         match left {
@@ -142,7 +158,7 @@ impl Store {
                 Some(all) if all.is_empty() => Op::Remove,
                 Some(mut all) => {
                     all.sort_by_key(|entry| Reverse(entry.came().generated));
-                    Op::Put(all.into())
+                    Op::Put(self.held.enter(all.into()))
                 }
             }
         });
@@ -159,11 +175,16 @@ impl Store {
         self.resources.remove(key).is_some()
     }
 
-    /// The number of resources and the bytes they take, after upkeep is done.
-    pub(crate) fn size(&self) -> (u64, u64) {
+    /// What it holds, after upkeep is done.
+    pub(crate) fn size(&self) -> Size {
         self.resources.run_pending_tasks();
         let bytes = self.resources.weighted_size() + self.purges.weight();
-        (self.resources.entry_count(), bytes)
+        Size {
+            evicted: self.held.evicted.load(Ordering::Relaxed),
+            entries: self.held.entries.load(Ordering::Relaxed),
+            resources: self.resources.entry_count(),
+            bytes,
+        }
     }
 
     /// Those that were not purged for good.
@@ -177,6 +198,27 @@ impl Store {
 
     fn slot(&self, key: &ResourceKey) -> usize {
         self.seed.hash_one(key) as usize % EPOCHS
+    }
+}
+
+/// Counts the responses that come and go.
+#[derive(Debug, Default)]
+struct Held {
+    entries: AtomicU64,
+    evicted: AtomicU64,
+}
+
+impl Held {
+    fn enter(&self, variants: Variants) -> Variants {
+        self.entries.fetch_add(variants.len() as u64, Ordering::Relaxed);
+        variants
+    }
+
+    fn leave(&self, variants: &Variants, cause: RemovalCause) {
+        self.entries.fetch_sub(variants.len() as u64, Ordering::Relaxed);
+        if cause == RemovalCause::Size {
+            self.evicted.fetch_add(variants.len() as u64, Ordering::Relaxed);
+        }
     }
 }
 

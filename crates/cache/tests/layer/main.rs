@@ -6,6 +6,7 @@ mod bodies;
 mod contract;
 mod etag;
 mod faults;
+mod handle;
 mod keys;
 mod model;
 mod parts;
