@@ -8,7 +8,8 @@ use tower_edge_core::{Expected, ReplyBody, ResponseHead};
 use super::body::{RateLimitBody, Settle};
 use super::bucket::Standing;
 use super::charge::Charge;
-use super::shared::{Costs, Mode, Shared};
+use super::charges::Costs;
+use super::shared::{Mode, Shared};
 
 /// What is to be done with the response to a request that was admitted.
 #[derive(Debug)]

@@ -8,7 +8,8 @@ use pin_project::pin_project;
 use tower_edge_core::{End, Expected, ReplyBody, Tap, TapBody};
 
 use super::charge::Charge;
-use super::shared::{Costs, Shared};
+use super::charges::Costs;
+use super::shared::Shared;
 
 /// The body of the responses of [`RateLimit`](crate::RateLimit).
 ///

@@ -15,6 +15,13 @@ pub(crate) struct Cost {
     pub(crate) permits: u32,
 }
 
+/// What a request costs by all the quotas that apply to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Costs {
+    costs: [Cost; MOST],
+    len: usize,
+}
+
 /// The quota that refuses for the longest time, by its place among the costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
@@ -75,6 +82,26 @@ pub(crate) fn longest(
     waits.reduce(|longest, next| if next.is_longer(&longest) { next } else { longest })
 }
 
+impl Costs {
+    /// Of a request that no quota applies to.
+    pub(crate) const NONE: Self = {
+        let nothing = Cost { bucket: 0, spot: Spot::new(0), permits: 0 };
+        Self { costs: [nothing; MOST], len: 0 }
+    };
+
+    pub(crate) fn as_slice(&self) -> &[Cost] {
+        &self.costs[..self.len]
+    }
+
+    /// There is a place for each limit.
+    pub(crate) fn push(&mut self, cost: Cost) {
+        if let Some(free) = self.costs.get_mut(self.len) {
+            *free = cost;
+            self.len += 1;
+        }
+    }
+}
+
 impl Cost {
     pub(crate) fn bucket<'a>(&self, buckets: &'a [Arc<Bucket>]) -> &'a Bucket {
         &buckets[self.bucket as usize]
@@ -90,3 +117,6 @@ impl Refused {
         }
     }
 }
+
+/// What fits into a request's costs.
+pub(crate) const MOST: usize = 8;

@@ -10,7 +10,7 @@ use tower_edge_core::{
 };
 
 use super::bucket::{Bucket, Standing};
-use super::charges::{self, Cost, Refused, charge_all};
+use super::charges::{self, Cost, Costs, MOST, Refused, charge_all};
 use super::fields::{self, Policy};
 use super::limit::{Keyless, Limit};
 use super::queue::{Line, Place, Queues};
@@ -56,13 +56,6 @@ pub(crate) struct Counts {
     pub(crate) would_refuse: AtomicU64,
     pub(crate) waited: AtomicU64,
     pub(crate) evicted: AtomicU64,
-}
-
-/// What a request costs by all the quotas that apply to it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Costs {
-    costs: [Cost; MOST],
-    len: usize,
 }
 
 /// What becomes of a request.
@@ -323,25 +316,6 @@ impl Shared {
     }
 }
 
-impl Costs {
-    const NONE: Self = {
-        let nothing = Cost { bucket: 0, spot: Spot::new(0), permits: 0 };
-        Self { costs: [nothing; MOST], len: 0 }
-    };
-
-    pub(crate) fn as_slice(&self) -> &[Cost] {
-        &self.costs[..self.len]
-    }
-
-    /// There is a place for each limit.
-    fn push(&mut self, cost: Cost) {
-        if let Some(free) = self.costs.get_mut(self.len) {
-            *free = cost;
-            self.len += 1;
-        }
-    }
-}
-
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared")
@@ -352,7 +326,5 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// What fits into a request's costs.
-const MOST: usize = 8;
 /// No timer is set for later, in nanoseconds.
 const LATEST: u64 = 100_000_000_000_000_000;

@@ -10,9 +10,10 @@ use tokio::time::Sleep;
 use tower_edge_core::{Event, ReplyBody, RequestHead, Step, Trace};
 
 use super::after::After;
+use super::charges::Costs;
 use super::charges::Refused;
 use super::queue::Place;
-use super::shared::{Costs, Shared};
+use super::shared::Shared;
 
 /// A request that waits for its quota.
 ///
