@@ -372,7 +372,7 @@ fn next(state: &mut u64) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn nobody_gets_what_is_older_than_its_purge() {
     let long = std::env::var_os("TOWER_EDGE_LONG").is_some_and(|long| long == "1");
-    let rounds = if long { 50_000 } else { 2_000 };
+    let rounds = if long { 20_000 } else { 2_000 };
     // The second one tells three purges apart.
     for capacity in [1 << 20, 64 * 3 * 128] {
         let (hits, calls) = nothing_older_than_its_purge(CacheLayer::new(capacity), rounds).await;
