@@ -8,6 +8,7 @@ mod etag;
 mod faults;
 mod handle;
 mod keys;
+mod leaving;
 mod model;
 mod parts;
 mod pieces;
