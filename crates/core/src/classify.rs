@@ -65,29 +65,32 @@ impl Classify for ServerErrors {
 #[derive(Debug)]
 pub struct Judge {
     verdict: Verdict,
-    slow: Option<Duration>,
+    /// In nanoseconds; of all that takes longer, nothing is by default.
+    slow_after: u64,
 }
 
 impl Judge {
     /// Judges a response by its head, to be finished by [`end`](Self::end).
     ///
     /// A [`Refusal`] of one of our layers is ignored, whatever `classify` is.
+    #[inline]
     pub fn new(classify: &dyn Classify, response: &ResponseHead<'_>) -> Self {
         let verdict = match response.extensions().get::<Refusal>() {
             Some(_) => Verdict::Settled(Outcome::Ignored),
             None => classify.head(response),
         };
-        Self { verdict, slow: None }
+        Self { verdict, slow_after: u64::MAX }
     }
 
     /// Calls a success slow when it took longer than `threshold`.
     #[must_use]
     pub fn slow_after(mut self, threshold: Duration) -> Self {
-        self.slow = Some(threshold);
+        self.slow_after = nanos(threshold);
         self
     }
 
     /// The outcome, `elapsed` after the call began.
+    #[inline]
     pub fn end(self, classify: &dyn Classify, end: &End<'_>, elapsed: Duration) -> Outcome {
         let outcome = match (self.verdict, end) {
             (Verdict::Settled(outcome), _) => outcome,
@@ -96,11 +99,16 @@ impl Judge {
             (Verdict::Open, End::Complete(trailers)) => classify.trailers(*trailers),
             (Verdict::Deferred(decide), End::Complete(trailers)) => decide(*trailers),
         };
-        match self.slow {
-            Some(slow) if outcome == Outcome::Success && elapsed > slow => Outcome::Slow,
+        match outcome {
+            Outcome::Success if nanos(elapsed) > self.slow_after => Outcome::Slow,
             _ => outcome,
         }
     }
+}
+
+/// 584 years are for ever.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 type Decide = Box<dyn FnOnce(Option<&HeaderMap>) -> Outcome + Send + Sync>;

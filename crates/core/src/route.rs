@@ -31,6 +31,7 @@ impl Route {
     }
 
     /// The pattern of a request's route, as [`of`](Self::of), and without a clone.
+    #[inline]
     pub fn pattern<'a>(head: &RequestHead<'a>) -> Option<&'a str> {
         let noted = head.extensions().get::<Self>().map(Self::as_str);
         #[cfg(feature = "axum")]

@@ -40,11 +40,12 @@ pub enum End<'a> {
 /// hyper drops an HTTP/1 body once `Content-Length` bytes are written, and never
 /// polls one for HEAD. The number decides only what a *drop* means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expected(Option<u64>);
+pub struct Expected(u64);
 
 impl Expected {
     /// None for HEAD, 1xx, 204 and 304 and for 2xx to CONNECT (RFC 9110 §6.4.1);
     /// else `Content-Length`; else the exact size that the body itself reports.
+    #[inline]
     pub fn of(method: &Method, response: &ResponseHead<'_>, size: &SizeHint) -> Self {
         let status = response.status();
         let bodiless = method == Method::HEAD
@@ -52,19 +53,23 @@ impl Expected {
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
             || (method == Method::CONNECT && status.is_success());
         if bodiless {
-            return Self(Some(0));
+            return Self(0);
         }
-        Self(content_length(response.headers()).or_else(|| size.exact()))
+        Self::from(content_length(response.headers()).or_else(|| size.exact()))
     }
 
     /// Known only from the body itself, as for requests.
     pub fn by_size(size: &SizeHint) -> Self {
-        Self(size.exact())
+        Self::from(size.exact())
     }
 
     /// The number of bytes, where it is known.
     pub fn bytes(self) -> Option<u64> {
-        self.0
+        (self != UNKNOWN).then_some(self.0)
+    }
+
+    fn from(bytes: Option<u64>) -> Self {
+        bytes.map_or(UNKNOWN, Self)
     }
 }
 
@@ -149,7 +154,10 @@ impl<B: Body, T: Tap<B::Data>> Body for TapBody<B, T> {
 impl<B: Body, T: Tap<B::Data>> PinnedDrop for TapBody<B, T> {
     fn drop(self: Pin<&mut Self>) {
         let this = self.project();
-        let read = this.expected.0.is_some_and(|expected| *this.seen >= expected);
+        if this.tap.is_none() {
+            return;
+        }
+        let read = *this.seen >= this.expected.0;
         let whole = read || this.body.is_end_stream();
         tell(this.tap, if whole { End::Complete(None) } else { End::Dropped });
     }
@@ -176,9 +184,13 @@ struct Told<'a, T>(&'a mut Option<T>);
 
 impl<T> Drop for Told<'_, T> {
     fn drop(&mut self) {
-        self.0.take();
+        // Where it is: to take it would move it.
+        *self.0 = None;
     }
 }
+
+/// More than any body has: in a word, because each layer's body holds one.
+const UNKNOWN: Expected = Expected(u64::MAX);
 
 #[cfg(test)]
 mod tests {
@@ -249,8 +261,6 @@ mod tests {
         Expected::of(&method, &ResponseHead::new(&response.body(()).unwrap()), size)
     }
 
-    const UNKNOWN: Expected = Expected(None);
-
     #[tokio::test]
     async fn the_end_is_told_once() {
         let trailers = || Ok(Frame::trailers(HeaderMap::new()));
@@ -260,9 +270,9 @@ mod tests {
             (two(), UNKNOWN, 3, vec![Seen::Data(2), Seen::Data(1), complete(false)]),
             (two(), UNKNOWN, 9, vec![Seen::Data(2), Seen::Data(1), complete(false)]),
             (two(), UNKNOWN, 2, vec![Seen::Data(2), Seen::Data(1), Seen::Dropped]),
-            (two(), Expected(Some(3)), 2, vec![Seen::Data(2), Seen::Data(1), complete(false)]),
-            (two(), Expected(Some(3)), 1, vec![Seen::Data(2), Seen::Dropped]),
-            (two(), Expected(Some(0)), 0, vec![complete(false)]),
+            (two(), Expected(3), 2, vec![Seen::Data(2), Seen::Data(1), complete(false)]),
+            (two(), Expected(3), 1, vec![Seen::Data(2), Seen::Dropped]),
+            (two(), Expected(0), 0, vec![complete(false)]),
             (vec![data("a"), trailers()], UNKNOWN, 2, vec![Seen::Data(1), complete(true)]),
             (vec![data("a"), Err("broken")], UNKNOWN, 9, vec![Seen::Data(1), Seen::Failed]),
         ] {
