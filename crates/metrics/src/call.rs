@@ -3,12 +3,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Buf;
 use http::{HeaderName, Method, Request, Response};
-use http_body::Body;
+use http_body::{Body, SizeHint};
 use tower_edge_core::{
     End, Event, Expected, Judge, Outcome, RequestHead, ResponseHead, Route, Tap, Trace,
 };
 
-use crate::LatencyBody;
 use crate::detail::Detail;
 use crate::ending::Ending;
 use crate::intervals::slot;
@@ -30,20 +29,13 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn begin<B: Body>(settings: Arc<Settings>, request: &mut Request<B>) -> Self {
-        let began = settings.records.nanos(Trace::read(&settings.clock));
-        let times = settings.times(request);
-        let head = RequestHead::new(request);
-        let protocol = Protocol::of(&head);
-        let route = settings.route(&head);
-        let waiting = Waiting {
-            route,
-            request_bytes: request.body().size_hint().exact(),
-            times,
-            trace: (times || settings.slow_log.is_on()).then(Box::default),
-            flight: Flight { counted: settings.records.begin(protocol), settings, began, protocol },
-        };
-        Self { waiting: Some(waiting) }
+    pub(crate) fn begin<B: Body>(settings: &Arc<Settings>, request: &mut Request<B>) -> Self {
+        let now = Trace::read(&settings.clock);
+        let times = settings.times(request.headers_mut());
+        let bytes = request.body().size_hint().exact();
+        Self {
+            waiting: Some(Waiting::new(settings, now, &RequestHead::new(request), bytes, times)),
+        }
     }
 
     /// The request's trace, if it has one, and when it was called: the service is
@@ -57,11 +49,23 @@ impl Call {
     /// Takes note of the head, to go on in the body.
     pub(crate) fn answered<B: Body>(
         &mut self,
-        response: Response<B>,
-    ) -> Option<Response<LatencyBody<B>>> {
+        response: &mut Response<B>,
+    ) -> Option<(Reading, Expected)> {
+        let times = self.waiting.as_ref()?.times;
+        let size = response.body().size_hint();
+        let (mut reading, expected) = self.head(&ResponseHead::new(response), &size)?;
+        if times {
+            reading.goes_on();
+            reading.tell_times(response);
+        }
+        Some((reading, expected))
+    }
+
+    /// The part of it that is the same for all bodies.
+    fn head(&mut self, head: &ResponseHead<'_>, size: &SizeHint) -> Option<(Reading, Expected)> {
         // A judge that panics leaves a request that was abandoned.
-        let judge = self.waiting.as_ref()?.judge(&ResponseHead::new(&response));
-        self.waiting.take().map(|waiting| waiting.answered(response, judge))
+        let judge = self.waiting.as_ref()?.judge(head);
+        self.waiting.take().map(|waiting| waiting.answered(head, size, judge))
     }
 
     /// Ends without a response, by an error of the service.
@@ -129,6 +133,7 @@ impl Flight {
         series.end(slot(now), ended);
     }
 
+    #[cold]
     fn log_if_slow(&self, series: &Series, now: u64, ended: &Ended, told: &Told<'_>) {
         let log = &self.settings.slow_log;
         let elapsed = Duration::from_nanos(ended.sample.nanos);
@@ -159,13 +164,36 @@ struct Told<'a> {
 struct Waiting {
     flight: Flight,
     route: RouteId,
-    request_bytes: Option<u64>,
+    request_bytes: Known,
     /// Whether the client is told the times.
     times: bool,
     trace: Option<Box<Trace>>,
 }
 
 impl Waiting {
+    fn new(
+        settings: &Arc<Settings>,
+        now: Instant,
+        head: &RequestHead<'_>,
+        request_bytes: Option<u64>,
+        times: bool,
+    ) -> Self {
+        let protocol = Protocol::of(head);
+        let flight = Flight {
+            began: settings.records.nanos(now),
+            protocol,
+            counted: settings.records.begin(protocol),
+            settings: settings.clone(),
+        };
+        Self {
+            flight,
+            route: settings.route(head),
+            request_bytes: Known::from(request_bytes),
+            times,
+            trace: (times || settings.slow_log.is_on()).then(Box::default),
+        }
+    }
+
     fn judge(&self, response: &ResponseHead<'_>) -> Judge {
         let settings = &self.flight.settings;
         let judge = Judge::new(&*settings.classify, response);
@@ -175,40 +203,38 @@ impl Waiting {
         }
     }
 
-    fn answered<B: Body>(
+    fn answered(
         self,
-        mut response: Response<B>,
+        head: &ResponseHead<'_>,
+        size: &SizeHint,
         judge: Judge,
-    ) -> Response<LatencyBody<B>> {
-        let Self { flight, route, request_bytes, times, trace } = self;
-        let head = ResponseHead::new(&response);
+    ) -> (Reading, Expected) {
+        let Self { flight, route, request_bytes, trace, .. } = self;
         let method = flight.protocol.method().unwrap_or(&Method::GET);
-        let expected = Expected::of(method, &head, &response.body().size_hint());
-        let detail = Detail::of(flight.protocol, &head);
+        let expected = Expected::of(method, head, size);
+        let detail = Detail::of(flight.protocol, head);
         let labels = Labels {
             protocol: flight.protocol,
             status: Some(registered(head.status())),
             route: flight.route(route, trace.as_deref()),
             long_lived: detail.long_lived,
         };
-        let mut reading = Reading {
+        let reading = Reading {
             series: flight.find(labels),
             detail,
             judge: Some(judge),
             request_bytes,
             response_bytes: 0,
-            first_byte: None,
+            first_byte: Known::NOT,
             trace,
             flight,
         };
-        if times {
-            reading.goes_on();
-            reading.tell_times(&mut response);
-        }
-        response.map(|body| LatencyBody::new(body, reading, expected))
+        (reading, expected)
     }
 
     /// Ends without a response.
+    #[cold]
+    #[inline(never)]
     fn end(self, outcome: impl FnOnce(Duration) -> Outcome) {
         let (now, nanos) = self.flight.time();
         let outcome = outcome(Duration::from_nanos(nanos));
@@ -219,7 +245,7 @@ impl Waiting {
             nanos,
             at_once: false,
             cache: None,
-            request_bytes: self.request_bytes,
+            request_bytes: self.request_bytes.get(),
             response_bytes: None,
         };
         let ended = Ended { ending: Ending::of(outcome, None), sample };
@@ -235,10 +261,10 @@ pub(crate) struct Reading {
     /// Taken at the end.
     judge: Option<Judge>,
     detail: Detail,
-    request_bytes: Option<u64>,
+    request_bytes: Known,
     response_bytes: u64,
     /// In nanoseconds since the call.
-    first_byte: Option<u64>,
+    first_byte: Known,
     trace: Option<Box<Trace>>,
 }
 
@@ -246,20 +272,41 @@ impl Reading {
     /// Takes note of the first byte, if it was not the last one as well: then the
     /// clock is read once for both.
     pub(crate) fn goes_on(&mut self) {
-        if self.first_byte.is_none() {
+        if self.first_byte == Known::NOT {
             let (now, nanos) = self.flight.time();
             self.flight.settings.records.series(self.series).first_byte(slot(now), nanos);
-            self.first_byte = Some(nanos);
+            self.first_byte = Known(nanos);
         }
     }
 
     fn tell_times<B>(&self, response: &mut Response<B>) {
-        let elapsed = Duration::from_nanos(self.first_byte.unwrap_or(0));
+        let elapsed = Duration::from_nanos(self.first_byte.get().unwrap_or(0));
         let value = self.trace.as_ref().and_then(|trace| server_timing::value(trace, elapsed));
         if let Some(value) = value {
             // A head with no room for another field goes without it.
             let _ = response.headers_mut().try_append(SERVER_TIMING, value);
         }
+    }
+
+    /// Takes note of the end; the same for all kinds of data.
+    fn ended(&mut self, end: &End<'_>) {
+        let Some(judge) = self.judge.take() else { return };
+        let (now, nanos) = self.flight.time();
+        let elapsed = Duration::from_nanos(nanos);
+        let outcome = judge.end(&*self.flight.settings.classify, end, elapsed);
+        let sample = Sample {
+            nanos,
+            at_once: self.first_byte == Known::NOT,
+            cache: self.detail.cache,
+            request_bytes: self.request_bytes.get(),
+            response_bytes: Some(self.response_bytes),
+        };
+        let ended = Ended { ending: Ending::of(outcome, self.detail.refused), sample };
+        self.flight.end(self.series, now, &ended, || Told {
+            outcome,
+            first_byte: Some(Duration::from_nanos(self.first_byte.get().unwrap_or(nanos))),
+            trace: self.trace.as_deref(),
+        });
     }
 }
 
@@ -269,23 +316,23 @@ impl<D: Buf> Tap<D> for Reading {
     }
 
     fn end(&mut self, end: End<'_>) {
-        let Some(judge) = self.judge.take() else { return };
-        let (now, nanos) = self.flight.time();
-        let elapsed = Duration::from_nanos(nanos);
-        let outcome = judge.end(&*self.flight.settings.classify, &end, elapsed);
-        let sample = Sample {
-            nanos,
-            at_once: self.first_byte.is_none(),
-            cache: self.detail.cache,
-            request_bytes: self.request_bytes,
-            response_bytes: Some(self.response_bytes),
-        };
-        let ended = Ended { ending: Ending::of(outcome, self.detail.refused), sample };
-        self.flight.end(self.series, now, &ended, || Told {
-            outcome,
-            first_byte: Some(Duration::from_nanos(self.first_byte.unwrap_or(nanos))),
-            trace: self.trace.as_deref(),
-        });
+        self.ended(&end);
+    }
+}
+
+/// A number, where it is known, in a word: it is moved with each response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Known(u64);
+
+impl Known {
+    const NOT: Self = Self(u64::MAX);
+
+    fn from(number: Option<u64>) -> Self {
+        number.map_or(Self::NOT, Self)
+    }
+
+    fn get(self) -> Option<u64> {
+        (self != Self::NOT).then_some(self.0)
     }
 }
 

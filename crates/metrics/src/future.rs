@@ -38,13 +38,16 @@ where
             None => this.inner.poll(cx),
             Some((trace, _)) => trace.scope(|| this.inner.poll(cx)),
         };
-        Poll::Ready(match ready!(polled) {
-            Ok(response) => Ok(this.call.answered(response).expect(ENDED)),
+        match ready!(polled) {
+            Ok(mut response) => {
+                let (reading, expected) = this.call.answered(&mut response).expect(ENDED);
+                Poll::Ready(Ok(response.map(|body| LatencyBody::new(body, reading, expected))))
+            }
             Err(error) => {
                 this.call.failed();
-                Err(error)
+                Poll::Ready(Err(error))
             }
-        })
+        }
     }
 }
 

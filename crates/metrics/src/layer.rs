@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tower_edge_core::{Classify, Clock, Event, Observe, RequestHead, Route, ServerErrors};
 use tower_layer::Layer;
 
@@ -231,10 +231,12 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Whether this request is to be told its times; takes the secret off it.
-    pub(crate) fn times<B>(&self, request: &mut Request<B>) -> bool {
-        let Some((name, secret)) = &self.server_timing_for else { return self.server_timing };
-        let given = request.headers_mut().remove(name);
-        self.server_timing || given.is_some_and(|given| is_same(&given, secret))
+    #[inline]
+    pub(crate) fn times(&self, fields: &mut HeaderMap) -> bool {
+        self.server_timing_for.as_ref().map_or(self.server_timing, |(name, secret)| {
+            let given = fields.remove(name);
+            self.server_timing || given.is_some_and(|given| is_same(&given, secret))
+        })
     }
 
     /// The route of a request, as far as it is known when it comes.

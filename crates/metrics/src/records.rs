@@ -32,7 +32,7 @@ pub(crate) struct Records {
 
 /// The place of a series among the [`Records`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SeriesId(usize);
+pub(crate) struct SeriesId(u32);
 
 impl Records {
     pub(crate) fn new(max_series: usize) -> Self {
@@ -72,11 +72,11 @@ impl Records {
         let route = || labels.route.place().and_then(|place| self.routes.get(place)).cloned();
         let make = || Series::new(Some(labels), route());
         let found = self.series.find(hash, |series| series.is(packed), make);
-        found.map_or(OVERFLOW, SeriesId)
+        found.and_then(|place| u32::try_from(place).ok()).map_or(OVERFLOW, SeriesId)
     }
 
     pub(crate) fn series(&self, id: SeriesId) -> &Series {
-        self.series.get(id.0).unwrap_or(&self.overflow)
+        self.series.get(id.0 as usize).unwrap_or(&self.overflow)
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Series> {
@@ -151,7 +151,7 @@ impl Records {
     }
 }
 
-const OVERFLOW: SeriesId = SeriesId(usize::MAX);
+const OVERFLOW: SeriesId = SeriesId(u32::MAX);
 
 #[cfg(test)]
 mod tests {

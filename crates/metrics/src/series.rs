@@ -15,8 +15,9 @@ use crate::{Histogram, Interval, Measurements};
 pub(crate) struct Series {
     /// None for the requests of all series for which there was no room.
     labels: Option<Labels>,
-    /// The same in a word, to compare.
-    packed: Option<u64>,
+    /// The same in a word, to compare; nothing that labels are packed into where
+    /// there are none.
+    packed: u64,
     route: Option<Arc<str>>,
     parts: [OnceLock<Part>; Ending::COUNT],
     /// Times to first bytes that came before the end.
@@ -39,7 +40,7 @@ impl Series {
     pub(crate) fn new(labels: Option<Labels>, route: Option<Arc<str>>) -> Self {
         Self {
             labels,
-            packed: labels.map(Labels::packed),
+            packed: labels.map_or(u64::MAX, Labels::packed),
             route,
             parts: Default::default(),
             first_bytes: Histogram::new(),
@@ -54,7 +55,7 @@ impl Series {
     }
 
     pub(crate) fn is(&self, packed: u64) -> bool {
-        self.packed == Some(packed)
+        self.packed == packed
     }
 
     pub(crate) fn route(&self) -> Option<&Arc<str>> {

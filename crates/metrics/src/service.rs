@@ -37,7 +37,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
-        let mut call = Call::begin(self.settings.clone(), &mut request);
+        let mut call = Call::begin(&self.settings, &mut request);
         let inner = match call.trace() {
             None => self.inner.call(request),
             Some((trace, now)) => trace.scope_call(now, || self.inner.call(request)),
