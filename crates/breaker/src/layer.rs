@@ -28,8 +28,9 @@ use crate::{Breaker, BreakerHandle, Trip, Window};
 /// `Retry-After` for a time up to 5 seconds, which doubles up to a minute while
 /// the service does not recover, then lets 3 requests through as probes, and
 /// closes when they went well. `Retry-After` names the next probe; a second where
-/// that may be any moment, while probes are under way or admission grows. There is one circuit for everybody, unless
-/// [`keyed`](Self::keyed) makes one for each host, route or tenant.
+/// that may be any moment, while probes are under way or admission grows. There
+/// is one circuit for everybody, unless [`keyed`](Self::keyed) makes one for each
+/// host, route or tenant.
 ///
 /// Each setter makes new circuits: take [handles](Self::handle) behind the last
 /// one. All services made by one layer and its clones share their circuits.

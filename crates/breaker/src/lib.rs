@@ -47,9 +47,9 @@
 //! 10 seconds, and an origin that fails in several ways (`tests/gateway/breaker.rs`,
 //! on a shared machine of 2 cores, without optimisation): how long a client waits
 //! for an error before the circuit opens and after it, how many of 200 requests at
-//! once (100 in the third row) reached the origin while it was open, and the time from its recovery to full service.
-//! The last is the rest of the open time, which is random up to 5 seconds and then
-//! doubles.
+//! once (100 in the third row) reached the origin while it was open, and the time
+//! from its recovery to full service. The last is the rest of the open time, which
+//! is random up to 5 seconds and then doubles.
 //!
 //! | the origin | error, closed | error, open | reached it | full service after |
 //! |---|---|---|---|---|
