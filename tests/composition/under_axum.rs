@@ -57,7 +57,7 @@ async fn one_cache_over_several_routes_is_one_cache() {
         client::get(format!("http://{address}/{path}")).await;
     }
     let stats = handle.stats();
-    assert_eq!((stats.hits, stats.forwarded, stats.resources), (2, 2, 1));
+    assert_eq!((stats.hits, stats.misses, stats.resources), (2, 2, 1));
 }
 
 #[tokio::test]
