@@ -1,12 +1,14 @@
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use http::header::{AGE, CACHE_STATUS, CONTENT_LENGTH, ETAG, IF_RANGE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use tower_edge_core::ReplyBody;
 
 use crate::age::age_value;
+use crate::heap::{self, COUNTS, allocated, shared};
 use crate::mark::Mark;
 use crate::partial::{has_ranges, partial};
 use crate::policy::{Content, Kept, Selection, Wanted, not_modified_fields, wanted};
@@ -28,6 +30,8 @@ pub(crate) struct Entry {
     /// Whether the entity tag was made here: clients may ask for it, the origin
     /// does not know it.
     pub(crate) own_tag: bool,
+    /// What the fields and trailers take of memory, in bytes.
+    head: usize,
 }
 
 impl Entry {
@@ -42,38 +46,19 @@ impl Entry {
         kept: Kept,
         own_tag: Option<HeaderValue>,
     ) -> Self {
-        let mut entry = Self {
-            status,
-            fields: prepared(fields),
-            unmodified: HeaderMap::new(),
-            content,
-            trailers: trailers.as_ref().map(compacted),
-            selection,
-            kept,
-            mark: Mark::default(),
-            own_tag: false,
-        };
-        if entry.trailers.is_none() && status != StatusCode::NO_CONTENT {
-            entry.fields.insert(CONTENT_LENGTH, HeaderValue::from(entry.content.length()));
+        let mut fields = fields.clone();
+        if trailers.is_none() && status != StatusCode::NO_CONTENT {
+            fields.insert(CONTENT_LENGTH, HeaderValue::from(content.length()));
         }
-        entry.tagged(own_tag)
+        Self::prepared(status, fields, content, trailers, selection, kept, own_tag)
     }
 
     /// The same response after a validation.
     pub(crate) fn freshened(&self, fields: &HeaderMap, selection: Selection, kept: Kept) -> Self {
         let own = self.fields.get(ETAG).filter(|_| self.own_tag && !fields.contains_key(ETAG));
-        let fresh = Self {
-            status: self.status,
-            fields: prepared(fields),
-            unmodified: HeaderMap::new(),
-            content: self.content.clone(),
-            trailers: self.trailers.clone(),
-            selection,
-            kept,
-            mark: Mark::default(),
-            own_tag: false,
-        };
-        fresh.tagged(own.cloned())
+        let (content, trailers) = (self.content.clone(), self.trailers.clone());
+        let fields = fields.clone();
+        Self::prepared(self.status, fields, content, trailers, selection, kept, own.cloned())
     }
 
     /// The response with what it is to know of purges; without, all there were
@@ -96,15 +81,28 @@ impl Entry {
         &self.mark
     }
 
-    /// The response with the entity tag that the cache has made, if it has;
-    /// ready to be stored.
-    fn tagged(mut self, own: Option<HeaderValue>) -> Self {
-        self.own_tag = own.is_some();
+    /// The response with the entity tag that the cache has made, if it has; ready
+    /// to be stored.
+    fn prepared(
+        status: StatusCode,
+        mut fields: HeaderMap,
+        content: Content,
+        trailers: Option<HeaderMap>,
+        selection: Selection,
+        kept: Kept,
+        own: Option<HeaderValue>,
+    ) -> Self {
+        let (mark, own_tag) = (Mark::default(), own.is_some());
         if let Some(tag) = own {
-            self.fields.insert(ETAG, tag);
+            fields.insert(ETAG, tag);
         }
-        self.unmodified = with_slots(not_modified_fields(&self.fields));
-        self
+        let fields = trimmed(&with_slots(compacted(&fields)));
+        let unmodified = trimmed(&with_slots(not_modified_fields(&fields)));
+        let trailers = trailers.map(|trailers| trimmed(&compacted(&trailers)));
+        let of_trailers = trailers.as_ref().map_or(0, |trailers| table(trailers) + texts(trailers));
+        // What the fields of a 304 are made of is that of all fields.
+        let head = table(&fields) + texts(&fields) + table(&unmodified) + of_trailers;
+        Self { status, fields, unmodified, content, trailers, selection, kept, mark, own_tag, head }
     }
 
     /// The entity tag that the origin knows.
@@ -127,17 +125,11 @@ impl Entry {
 
     /// What it takes of memory, in bytes, all told.
     pub(crate) fn weight(&self) -> usize {
-        let fields = |fields: &HeaderMap| -> usize {
-            let text = fields.iter().map(|(name, value)| name.as_str().len() + value.len());
-            // A slot and an index for each name that fits, used or not.
-            text.sum::<usize>() + fields.capacity() * FIELD
-        };
-        let trailers = self.trailers.as_ref().map_or(0, fields);
-        size_of::<Self>()
-            + fields(&self.fields)
-            + self.unmodified.capacity() * FIELD
+        let place = size_of::<Arc<Self>>();
+        allocated(COUNTS + size_of::<Self>())
+            + place
+            + self.head
             + self.content.weight()
-            + trailers
             + self.selection.weight()
             + self.mark.weight()
     }
@@ -197,11 +189,6 @@ impl Entry {
     }
 }
 
-/// Fields whose values take memory of their own, ready for answers.
-fn prepared(fields: &HeaderMap) -> HeaderMap {
-    with_slots(compacted(fields))
-}
-
 /// Fields with slots for those that each answer gets anew: a map that is cloned
 /// has no room for more.
 fn with_slots(mut fields: HeaderMap) -> HeaderMap {
@@ -227,12 +214,33 @@ fn compacted(fields: &HeaderMap) -> HeaderMap {
     compacted
 }
 
-/// `Age`, `Cache-Status`, `Content-Length` and `ETag`, and one place more: a map
-/// that is full grows when a value in it is replaced.
-const ADDED: usize = 5;
+/// The same fields without room for others: a clone takes no more than it needs.
+fn trimmed(fields: &HeaderMap) -> HeaderMap {
+    fields.clone()
+}
 
-/// What a field takes in a `HeaderMap` beside its text.
-const FIELD: usize = size_of::<http::HeaderName>() + size_of::<HeaderValue>() + 32;
+/// What a trimmed map takes of memory beside its texts, in bytes: an index of four
+/// bytes for each place, of which a quarter stays free, a bucket for each name, and
+/// for each further value of a name a link.
+fn table(fields: &HeaderMap) -> usize {
+    let more = fields.len() - fields.keys_len();
+    allocated(fields.capacity() / 3 * 4 * 4)
+        + allocated(fields.keys_len() * BUCKET)
+        + allocated(more * LINK)
+}
+
+/// What the texts of compacted fields take, in bytes.
+fn texts(fields: &HeaderMap) -> usize {
+    let values = fields.values().map(HeaderValue::len).sum();
+    shared(values) + fields.keys().map(heap::name).sum::<usize>()
+}
+
+/// `Age` and `Cache-Status`, and one place more: a map that is full grows when a
+/// value in it is replaced.
+const ADDED: usize = 3;
+
+const BUCKET: usize = size_of::<HeaderName>() + size_of::<HeaderValue>() + 32;
+const LINK: usize = size_of::<HeaderValue>() + 32;
 
 #[cfg(test)]
 mod tests {

@@ -85,6 +85,7 @@ mod flights;
 mod freshen;
 mod future;
 mod handle;
+mod heap;
 mod join;
 mod keys;
 mod landing;

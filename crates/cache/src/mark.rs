@@ -3,6 +3,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::heap::allocated;
 use crate::policy::Kept;
 
 /// What an entry knows of purges.
@@ -79,6 +80,6 @@ impl Mark {
 
     /// What it takes of memory beside itself, in bytes.
     pub(crate) fn weight(&self) -> usize {
-        size_of_val(&*self.tags)
+        allocated(size_of_val(&*self.tags))
     }
 }

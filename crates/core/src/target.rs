@@ -58,6 +58,17 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// The target of these parts, the authority as [`authority`](Self::authority)
+    /// and the path as [`path`](Self::path) give them.
+    pub const fn from_parts(
+        scheme: &'a str,
+        authority: Option<&'a str>,
+        path: &'a str,
+        query: Option<&'a str>,
+    ) -> Self {
+        Self { scheme, authority, path, query }
+    }
+
     /// The same target with another path.
     #[must_use]
     pub fn with_path(self, path: &'a str) -> Self {

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE};
 
+use crate::heap::{allocated, shared};
+
 /// What is stored of the bytes of a representation: all of them, or some
 /// (RFC 9111 §3.3).
 #[derive(Clone, Debug)]
@@ -58,8 +60,11 @@ impl Content {
     /// What it takes of memory, in bytes.
     pub(crate) fn weight(&self) -> usize {
         match self {
-            Self::Whole(bytes) => bytes.len(),
-            Self::Parts(parts) => parts.size() + parts.pieces.len() * PIECE,
+            Self::Whole(bytes) => shared(bytes.len()),
+            Self::Parts(parts) => {
+                let bytes = parts.pieces.iter().map(|piece| shared(piece.bytes.len()));
+                bytes.sum::<usize>() + allocated(parts.pieces.capacity() * size_of::<Piece>())
+            }
         }
     }
 
@@ -179,9 +184,6 @@ const MULTIPART: &[u8] = b"multipart/byteranges";
 
 /// More than readers leave apart, and few enough to be looked through.
 const MOST_PIECES: usize = 256;
-
-/// What a piece takes beside its bytes.
-const PIECE: usize = size_of::<Piece>() + 32;
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,8 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tower_edge_core::AcceptedCodings;
 
+use crate::heap::{self, allocated};
+
 /// The fields of a request that selected a response, with their values
 /// (RFC 9111 §4.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,10 +72,10 @@ impl Selection {
 
     /// What it takes of memory, in bytes.
     pub(crate) fn weight(&self) -> usize {
-        let values = self.0.iter().map(|(name, value)| {
-            name.as_str().len() + value.as_ref().map_or(0, |value| value.len()) + size_of_val(name)
+        let texts = self.0.iter().map(|(name, value)| {
+            heap::name(name) + allocated(value.as_ref().map_or(0, |value| value.len()))
         });
-        values.sum()
+        allocated(size_of_val(&*self.0)) + texts.sum::<usize>()
     }
 }
 
