@@ -23,6 +23,10 @@ pub(crate) struct Store {
     epochs: Box<[AtomicU64]>,
     purges: Purges,
     held: Arc<Held>,
+    /// What was put since the last upkeep, in bytes; moka notes it then.
+    unnoted: AtomicU64,
+    /// How much of that there may be.
+    most_unnoted: u64,
     seed: RandomState,
 }
 
@@ -70,6 +74,8 @@ impl Store {
             epochs: (0..EPOCHS).map(|_| AtomicU64::new(0)).collect(),
             purges: Purges::new(most_purges),
             held,
+            unnoted: AtomicU64::new(0),
+            most_unnoted: capacity / UNNOTED,
             seed,
         }
     }
@@ -151,6 +157,7 @@ impl Store {
         if !self.holds(ticket) {
             return;
         }
+        let mut put = 0;
         self.resources.entry_by_ref(key).and_compute_with(|stored| {
             let stored = stored.map(moka::Entry::into_value).unwrap_or_default();
             match change(&self.left(key, &stored)) {
@@ -158,14 +165,26 @@ impl Store {
                 Some(all) if all.is_empty() => Op::Remove,
                 Some(mut all) => {
                     all.sort_by_key(|entry| Reverse(entry.came().generated));
+                    put = all.iter().map(|entry| entry.weight() as u64).sum();
                     Op::Put(self.held.enter(all.into()))
                 }
             }
         });
+        self.note(put);
         // An invalidation counts first and removes then: one that came between
         // the look above and the change is seen here.
         if !self.holds(ticket) {
             self.resources.invalidate(key);
+        }
+    }
+
+    /// Counts what was put, and lets moka make room for it in time: by itself it
+    /// would wait for 64 changes, however large.
+    fn note(&self, put: u64) {
+        let unnoted = self.unnoted.fetch_add(put, Ordering::Relaxed) + put;
+        if unnoted > self.most_unnoted {
+            self.unnoted.store(0, Ordering::Relaxed);
+            self.resources.run_pending_tasks();
         }
     }
 
@@ -234,6 +253,10 @@ const EPOCHS: usize = 1024;
 
 /// The part of the capacity that notes of purges may take: one in so many.
 const PURGES: usize = 64;
+
+/// The part of the capacity that may be put before room is made for it: one in so
+/// many.
+const UNNOTED: u64 = 64;
 
 /// The most purges that are told apart.
 const MOST_PURGES: usize = 65_536;
