@@ -106,7 +106,7 @@ impl Work {
         let Arrival { status, fields, selection, kept, feed } = &**arrival;
         let body = feed.whole();
         let mut stored = None;
-        shared.store.change(&fetch.key, fetch.ticket, |variants| {
+        shared.change(&fetch.key, fetch.ticket, |variants| {
             let entry = match part {
                 Some((range, length)) => {
                     let content = Content::part(range, *length, body);

@@ -44,7 +44,7 @@ impl Fetch {
             self.of_no_use(shared, exchange.responded);
             let failed = Some(StatusCode::NOT_MODIFIED);
             let stale = self.replace(shared, exchange.responded, failed);
-            shared.store.invalidate(&self.key);
+            shared.remove(&self.key);
             return stale.unwrap_or_else(|| {
                 let mut answer = not_validated();
                 shared.tell_of(Status::Forwarded(self.forward), answer.headers_mut());
@@ -79,10 +79,10 @@ impl Fetch {
         }
         let update = response.headers();
         if stored.iter().any(|entry| selects(entry) && !agrees(entry, update)) {
-            shared.store.invalidate(&self.key);
+            shared.remove(&self.key);
             return;
         }
-        shared.store.change(&self.key, self.ticket, |stored| {
+        shared.change(&self.key, self.ticket, |stored| {
             let updated = stored.iter().filter_map(|entry| match selects(entry) {
                 true => self.renewed(shared, entry, update, exchange),
                 false => Some(entry.clone()),
@@ -108,12 +108,12 @@ impl Fetch {
             Ok(fresh) => fresh,
             Err(why) if why.concerns_one_client() => return,
             Err(_) => {
-                shared.store.invalidate(&self.key);
+                shared.remove(&self.key);
                 return;
             }
         };
         let tag = strong_tag(update);
-        shared.store.change(&self.key, self.ticket, |all| {
+        shared.change(&self.key, self.ticket, |all| {
             let all: Vec<_> = all
                 .iter()
                 .filter_map(|entry| {

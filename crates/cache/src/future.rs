@@ -13,6 +13,7 @@ use tower_service::Service;
 
 use crate::body::CacheBody;
 use crate::call::{BoxCall, Call};
+use crate::entry::Entry;
 use crate::flight::{Fetch, Flight};
 use crate::landing::{Follow, Landed, Sequel};
 use crate::lookup::Decision;
@@ -67,6 +68,10 @@ where
                     *call = None;
                     return Poll::Ready(result);
                 }
+                StateProj::Load(loading) => {
+                    let loaded = ready!(loading.as_mut().expect(READY).load.as_mut().poll(cx));
+                    loading.take().expect(READY).go_on(loaded)
+                }
                 StateProj::Follow(waiting) => {
                     let landed = ready!(waiting.as_ref().expect(READY).follow.poll(cx));
                     waiting.take().expect(READY).go_on(landed)
@@ -102,6 +107,7 @@ enum State<S: Service<Req>, Req, B: Body<Data = Bytes>> {
     /// Others may wait for what comes back: it can be sent to a task.
     Lead(Option<BoxCall<B, S::Error>>),
     Follow(Option<Box<Waiting<S, Req>>>),
+    Load(Option<Box<Loading<S, Req>>>),
 }
 
 impl<S, ReqBody, B> State<S, Request<ReqBody>, B>
@@ -118,17 +124,33 @@ where
         variant: Option<u64>,
     ) -> Self {
         let has_body = !request.body().is_end_stream();
-        match shared.decide(&RequestHead::new(&request), has_body, variant) {
+        let decision = shared.decide(&RequestHead::new(&request), has_body, variant);
+        Self::enter(decision, inner.clone(), request, shared, variant)
+    }
+
+    fn enter(
+        decision: Decision<B>,
+        inner: S,
+        request: Request<ReqBody>,
+        shared: Arc<Shared>,
+        variant: Option<u64>,
+    ) -> Self {
+        match decision {
             Decision::Answer(response) => Self::Answer(Some(response)),
             Decision::AnswerAndRefresh(response, refresh) => {
-                refresh.start(inner.clone(), request, shared);
+                refresh.start(inner, request, shared);
                 Self::Answer(Some(response))
             }
-            Decision::Forward(flight) => Self::forward(inner.clone(), request, flight, shared),
+            Decision::Forward(flight) => Self::forward(inner, request, flight, shared),
             Decision::Follow(follow, fetch) => {
-                let inner = inner.clone();
                 let waiting = Waiting { follow, inner, request, fetch, shared, variant };
                 Self::Follow(Some(Box::new(waiting)))
+            }
+            Decision::Load(behind, fetch) => {
+                let (from, key) = (shared.clone(), fetch.key.clone());
+                let load = Box::pin(async move { from.load(&behind, &key).await });
+                let loading = Loading { load, inner, request, fetch, shared, variant };
+                Self::Load(Some(Box::new(loading)))
             }
         }
     }
@@ -146,6 +168,33 @@ where
             true => Self::Lead(Some(Box::pin(call))),
             false => Self::Forward(call),
         }
+    }
+}
+
+/// A request that waits for what the tier behind memory has.
+struct Loading<S, Req> {
+    load: Pin<Box<dyn Future<Output = Vec<Arc<Entry>>> + Send>>,
+    inner: S,
+    request: Req,
+    fetch: Box<Fetch>,
+    shared: Arc<Shared>,
+    variant: Option<u64>,
+}
+
+impl<S, ReqBody> Loading<S, Request<ReqBody>>
+where
+    S: Service<Request<ReqBody>> + Clone + Send + 'static,
+    S::Future: Send,
+    ReqBody: Body + Send + 'static,
+{
+    fn go_on<B>(self, loaded: Vec<Arc<Entry>>) -> State<S, Request<ReqBody>, B>
+    where
+        S: Service<Request<ReqBody>, Response = Response<B>>,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let Self { inner, request, fetch, shared, variant, .. } = self;
+        let decision = shared.decide_loaded(&RequestHead::new(&request), fetch, loaded, variant);
+        State::enter(decision, inner, request, shared, variant)
     }
 }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::Uri;
-use tower_edge_core::Target;
+use tower_edge_core::{BoxError, Target};
 
 use crate::purges::{Purge, Scope};
 use crate::shared::Shared;
@@ -127,6 +127,21 @@ impl CacheHandle {
     /// of the [effective target](Target); a query is not looked at.
     pub fn purge_prefix(&self, uri: &Uri, purge: Purge) {
         self.shared.purge(Scope::Prefix(Target::from_uri(uri)), purge);
+    }
+
+    /// Tells the tier behind memory what it does not know yet; at once if there is
+    /// none. To be awaited before the end of the process.
+    ///
+    /// Dropping the future loses nothing: what was not told is told later.
+    ///
+    /// # Errors
+    ///
+    /// If the tier fails; the rest is then kept for the next time.
+    pub async fn flush(&self) -> Result<(), BoxError> {
+        match self.shared.store.behind() {
+            Some(behind) => self.shared.flush(behind).await,
+            None => Ok(()),
+        }
     }
 
     /// Purges all responses.

@@ -16,6 +16,7 @@ use crate::service::CacheService;
 use crate::shared::Shared;
 use crate::status::StatusField;
 use crate::store::Store;
+use crate::tier::{Behind, Tier};
 
 /// Answers GET and HEAD from memory, by the rules of RFC 9111 for shared caches.
 ///
@@ -197,6 +198,25 @@ impl CacheLayer {
             |name| StatusField::new(name).expect("a name is printable ASCII without quotes");
         let field = name.into().map(|name| Arc::new(field(name)));
         self.set(|shared| shared.status = field)
+    }
+
+    /// Puts a tier behind memory, which is asked for what memory lacks, and is told
+    /// what is stored.
+    ///
+    /// Up to a sixteenth of the capacity is held beside it for what is still to be
+    /// written. What finds no room there is not written, and removed where it
+    /// would have replaced something. Writing is done by a task on the tokio runtime
+    /// of the requests; [`CacheHandle::flush`] waits for it.
+    ///
+    /// # Panics
+    ///
+    /// If there is one already: the cache and its clones have one.
+    pub fn tier(self, tier: impl Tier) -> Self {
+        let store = &self.shared.store;
+        let limit = usize::try_from(store.capacity() / 16).unwrap_or(usize::MAX);
+        let was_free = store.back(Behind::new(Arc::new(tier), limit));
+        assert!(was_free, "a cache has one tier behind memory");
+        self
     }
 
     /// Takes the time from `clock`.

@@ -52,6 +52,9 @@
 //!   `Location` and `Content-Location` name of the same origin.
 //! - **Purges** by URI, tag, prefix or all at once, softly or for good, at the
 //!   same cost however much is stored: [`CacheHandle`].
+//! - **Keeps** what memory has no room for, and what is to survive a restart, in a
+//!   [`Tier`] behind it, if there is one. A hit in memory never waits for it, and
+//!   nobody for what is written to it.
 //! - **Says** what it did: `Age`, and `Cache-Status` (RFC 9211).
 //!
 //! # What it does not
@@ -106,6 +109,7 @@ mod status;
 mod store;
 mod sync;
 mod tag;
+mod tier;
 mod variants;
 mod waiters;
 mod warm;
@@ -118,4 +122,5 @@ pub use layer::CacheLayer;
 pub use policy::{SetCookie, StaleOnError};
 pub use purges::Purge;
 pub use service::CacheService;
+pub use tier::{Change, Notes, Tier, TierFuture};
 pub use warm::Warmed;

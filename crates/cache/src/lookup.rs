@@ -10,21 +10,32 @@ use tower_edge_core::{Problem, ReplyBody, RequestHead, Step, Trace};
 
 use crate::entry::Entry;
 use crate::flight::{Fetch, Flight};
-use crate::landing::{FlightKey, Follow, Join};
-use crate::policy::{RequestDirectives, Reuse, ask_for, is_for_others, reuse};
+use crate::landing::{FlightKey, Follow, Join, Landed, Lead};
+use crate::policy::{RequestDirectives, Reuse, ask_for, is_for_others, is_reusable, reuse};
 use crate::refresh::Refresh;
 use crate::resource::{Resource, ResourceKey};
 use crate::shared::Shared;
 use crate::status::{Forward, Status};
+use crate::tier::Behind;
 use crate::variants::{Variants, selected};
 
 /// What becomes of a request: an answer at once, a flight upstream, or both; or
-/// it waits for the flight of another.
+/// it waits, for the flight of another or for the tier behind memory.
 pub(crate) enum Decision<B> {
     Answer(Response<ReplyBody<B>>),
     AnswerAndRefresh(Response<ReplyBody<B>>, Refresh),
     Forward(Flight),
     Follow(Follow, Box<Fetch>),
+    Load(Arc<Behind>, Box<Fetch>),
+}
+
+/// What there is for a resource.
+struct Found {
+    variants: Option<Variants>,
+    /// Whether there is nothing more in the tier behind memory.
+    is_all: bool,
+    /// There if others wait already for what comes of it.
+    lead: Option<Lead>,
 }
 
 impl Shared {
@@ -55,11 +66,7 @@ impl Shared {
             }
             _ => Decision::Forward(self.invalidation(request, now)),
         };
-        if let Decision::Answer(_) | Decision::AnswerAndRefresh(..) = &decision {
-            Trace::with(|trace| {
-                trace.push(Step::new("cache", self.clock.since(now)).note("hit"));
-            });
-        }
+        self.trace(&decision, now);
         decision
     }
 
@@ -84,12 +91,56 @@ impl Shared {
         now: Instant,
         variant: Option<u64>,
     ) -> Decision<B> {
+        let is_all = self.store.behind().is_none();
+        let found = Found { variants: self.store.get(resource), is_all, lead: None };
+        self.choose(request, resource, found, now, variant)
+    }
+
+    /// Decides on a request for which the tier behind memory was asked.
+    pub(crate) fn decide_loaded<B>(
+        &self,
+        request: &RequestHead<'_>,
+        mut fetch: Box<Fetch>,
+        loaded: Vec<Arc<Entry>>,
+        variant: Option<u64>,
+    ) -> Decision<B> {
+        let variants = self.store.take_in(&fetch.key, fetch.ticket, loaded);
+        let variants = (!variants.is_empty()).then_some(variants);
+        let found = Found { variants, is_all: true, lead: fetch.lead.take() };
+        let decision =
+            self.choose(request, &fetch.key.resource(), found, self.clock.now(), variant);
+        self.trace(&decision, fetch.requested);
+        decision
+    }
+
+    fn trace<B>(&self, decision: &Decision<B>, since: Instant) {
+        if let Decision::Answer(_) | Decision::AnswerAndRefresh(..) = decision {
+            Trace::with(|trace| {
+                trace.push(Step::new("cache", self.clock.since(since)).note("hit"));
+            });
+        }
+    }
+
+    fn choose<B>(
+        &self,
+        request: &RequestHead<'_>,
+        resource: &Resource<'_>,
+        found: Found,
+        now: Instant,
+        variant: Option<u64>,
+    ) -> Decision<B> {
+        let Found { variants, is_all, mut lead } = found;
         let head_only = request.method() == Method::HEAD;
         let wishes = RequestDirectives::of(request.headers());
-        let variants = self.store.get(resource);
         let entry =
             variants.as_ref().and_then(|found| selected(found, request.headers(), head_only));
         let reuse = entry.map(|entry| (entry, reuse(&wishes, &entry.kept(now), now)));
+        if let (Some((entry, Reuse::Serve { .. } | Reuse::ServeAndRefresh { .. })), Some(lead)) =
+            (&reuse, &lead)
+            && is_reusable(&entry.kept(now), now)
+        {
+            lead.land(Landed::Stored((*entry).clone()));
+        }
         let forward = match reuse {
             Some((entry, Reuse::Serve { age })) => {
                 return Decision::Answer(self.answer(entry, request, age, now));
@@ -97,7 +148,7 @@ impl Shared {
             Some((entry, Reuse::ServeAndRefresh { age })) => {
                 let answer = self.answer(entry, request, age, now);
                 let variant = variant.unwrap_or_else(|| self.newest(&variants, request));
-                return match self.refresh(request, resource, entry, variant, now) {
+                return match self.refresh(request, resource, entry, (variant, lead), now) {
                     Some(refresh) => Decision::AnswerAndRefresh(answer, refresh),
                     None => Decision::Answer(answer),
                 };
@@ -106,7 +157,8 @@ impl Shared {
             Some((_, Reuse::Unwanted)) => Forward::Request,
             None => missing(variants.as_ref(), request.headers()),
         };
-        if wishes.only_if_cached {
+        let may_load = !is_all && entry.is_none() && !wishes.no_cache;
+        if wishes.only_if_cached && !may_load {
             let mut answer = NOT_CACHED.response(request).map(ReplyBody::bytes);
             self.tell_of(Status::Unsatisfied, answer.headers_mut());
             return Decision::Answer(answer);
@@ -122,7 +174,9 @@ impl Shared {
         };
         let fetch = self.fetch(request, key, entry, nominated, now);
         let mut fetch = Box::new(Fetch { forward, ..fetch });
-        if fetch.may_be_shared(&wishes) && !self.loners.knows(&fetch.key, now) {
+        let is_loner = self.loners.knows(&fetch.key, now);
+        let waits = !is_loner && !wishes.only_if_cached && fetch.may_be_shared(&wishes);
+        if lead.is_none() && waits {
             let flight =
                 fetch.flight_key(variant.unwrap_or_else(|| self.newest(&variants, request)));
             let join = match fetch.may_lead() {
@@ -135,11 +189,17 @@ impl Shared {
                 Some(Join::Lead(_)) if !is_same(&variants, &self.store.get(resource)) => {
                     return self.look_up(request, resource, now, variant);
                 }
-                Some(Join::Lead(lead)) => fetch.lead = Some(lead),
+                Some(Join::Lead(joined)) => lead = Some(joined),
                 None => {}
             }
         }
-        Decision::Forward(Flight::Fetch(fetch))
+        fetch.lead = lead;
+        match self.store.behind() {
+            Some(behind) if may_load && (!is_loner || wishes.only_if_cached) => {
+                Decision::Load(behind.clone(), fetch)
+            }
+            _ => Decision::Forward(Flight::Fetch(fetch)),
+        }
     }
 
     /// The digest that tells the variants of a resource apart, as far as is known.
@@ -167,12 +227,18 @@ impl Shared {
         request: &RequestHead<'_>,
         resource: &Resource<'_>,
         entry: &Arc<Entry>,
-        variant: u64,
+        (variant, lead): (u64, Option<Lead>),
         now: Instant,
     ) -> Option<Refresh> {
         let key = ResourceKey::of(resource)?;
         let fetch = self.fetch(request, key, Some(entry), vec![entry.clone()], now);
-        let Join::Lead(lead) = self.flights.join(&fetch.flight_key(variant)) else { return None };
+        let lead = match lead
+            .map(Join::Lead)
+            .unwrap_or_else(|| self.flights.join(&fetch.flight_key(variant)))
+        {
+            Join::Lead(lead) => lead,
+            Join::Follow(_) => return None,
+        };
         let mut fetch = Fetch { head_only: false, lead: Some(lead), ..fetch };
         ask_for(entry.content.is_whole(), &mut fetch.request);
         Some(Refresh(Flight::Fetch(Box::new(fetch))))

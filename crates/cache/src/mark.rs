@@ -56,8 +56,13 @@ impl Mark {
         self.since.get_or_init(|| since);
     }
 
+    /// Since when the entry is stale by a purge.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        self.since.get().copied()
+    }
+
     pub(crate) fn is_stale(&self) -> bool {
-        self.since.get().is_some()
+        self.since().is_some()
     }
 
     /// Whether only the origin can say if the entry is good.

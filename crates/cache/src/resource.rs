@@ -1,5 +1,6 @@
 use std::hash::{Hash, Hasher};
 
+use bytes::Bytes;
 use moka::Equivalent;
 use tower_edge_core::{Key, Target};
 
@@ -56,6 +57,17 @@ impl ResourceKey {
         let (scheme, path, query) =
             (&text[..self.starts[0].into()], &text[path..query], &text[query..]);
         Target::from_parts(scheme, Some(authority), path, self.has_query.then_some(query))
+    }
+
+    /// What tells it from all others, in bytes.
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        let mut bytes = self.target().to_string().into_bytes();
+        if let Some(user) = &self.user {
+            // No target has a line feed.
+            bytes.push(b'\n');
+            bytes.extend_from_slice(user.as_bytes());
+        }
+        bytes.into()
     }
 
     /// What it takes of memory, in bytes, with what moka keeps beside it.

@@ -7,6 +7,7 @@ use ahash::RandomState;
 use http::{HeaderMap, HeaderName};
 use tower_edge_core::{Clock, Event, Observe, RequestHead};
 
+use crate::entry::Entry;
 use crate::keys::Keys;
 use crate::landing::Flights;
 use crate::loners::Loners;
@@ -14,7 +15,7 @@ use crate::policy::{Rules, Selection};
 use crate::purges::{Purge, Scope};
 use crate::resource::ResourceKey;
 use crate::status::{Forward, Status, StatusField};
-use crate::store::Store;
+use crate::store::{Store, Ticket};
 
 /// What all clones of a cache share.
 #[derive(Clone)]
@@ -75,16 +76,37 @@ impl Shared {
     /// there; whether there was anything, as far as is known.
     pub(crate) fn invalidate(&self, key: &ResourceKey) -> bool {
         if self.keys.user.is_none() {
-            return self.store.invalidate(key);
+            return self.remove(key);
         }
         self.purge(Scope::Target(key.target()), Purge::Hard);
         true
     }
 
+    /// Removes what is stored for one resource, and what is on its way there; whether
+    /// there was anything in memory.
+    pub(crate) fn remove(&self, key: &ResourceKey) -> bool {
+        let was_there = self.store.invalidate(key);
+        self.write_behind();
+        was_there
+    }
+
+    /// As [`Store::change`], in the tier behind memory too.
+    pub(crate) fn change(
+        &self,
+        key: &ResourceKey,
+        ticket: Ticket,
+        change: impl FnOnce(&[Arc<Entry>]) -> Option<Vec<Arc<Entry>>>,
+    ) {
+        self.store.change(key, ticket, change);
+        self.write_behind();
+    }
+
     pub(crate) fn purge(&self, scope: Scope<'_>, purge: Purge) {
-        if let Some(limit) = self.store.purge(scope, purge, self.clock.now()) {
+        let at = (self.clock.now(), self.clock.wall());
+        if let Some(limit) = self.store.purge(scope, purge, at) {
             self.tell(&Event::CachePurgesCollapsed { limit });
         }
+        self.write_behind();
     }
 
     /// The tags of a response, for its mark.

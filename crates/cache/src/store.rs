@@ -1,8 +1,8 @@
 use std::cmp::Reverse;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Instant, SystemTime};
 
 use ahash::RandomState;
 use moka::notification::RemovalCause;
@@ -12,7 +12,9 @@ use moka::sync::Cache;
 use crate::entry::Entry;
 use crate::purges::{Purge, Purges, RECORD, Scope};
 use crate::resource::{Resource, ResourceKey};
-use crate::variants::Variants;
+use crate::sync::lock;
+use crate::tier::Behind;
+use crate::variants::{Variants, merged};
 
 /// The stored responses, bounded by the memory they take.
 ///
@@ -28,6 +30,8 @@ pub(crate) struct Store {
     /// How much of that there may be.
     most_unnoted: u64,
     seed: RandomState,
+    behind: OnceLock<Arc<Behind>>,
+    capacity: u64,
 }
 
 /// What a store holds, and what it could not.
@@ -77,7 +81,23 @@ impl Store {
             unnoted: AtomicU64::new(0),
             most_unnoted: capacity / UNNOTED,
             seed,
+            behind: OnceLock::new(),
+            capacity,
         }
+    }
+
+    /// The bytes that it may take.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// Puts a tier behind it; whether there was none yet.
+    pub(crate) fn back(&self, behind: Behind) -> bool {
+        self.behind.set(Arc::new(behind)).is_ok()
+    }
+
+    pub(crate) fn behind(&self) -> Option<&Arc<Behind>> {
+        self.behind.get()
     }
 
     /// What is stored for a resource, and has not been purged for good.
@@ -127,7 +147,12 @@ impl Store {
 
     /// Purges what is in the scope, and on its way there; gives the number of
     /// purges that can be told apart, if the oldest no longer can.
-    pub(crate) fn purge(&self, scope: Scope<'_>, purge: Purge, now: Instant) -> Option<usize> {
+    pub(crate) fn purge(
+        &self,
+        scope: Scope<'_>,
+        purge: Purge,
+        (now, wall): (Instant, SystemTime),
+    ) -> Option<usize> {
         if purge == Purge::Hard {
             // It would be found out at the next look; its memory is free sooner.
             match scope {
@@ -138,7 +163,11 @@ impl Store {
                 Scope::Prefix(_) | Scope::Tag(_) => {}
             }
         }
-        self.purges.purge(scope, purge, now)
+        let collapsed = self.purges.purge(scope, purge, now);
+        if let Some(behind) = self.behind() {
+            behind.purged(scope, purge, self.purges.newest(), wall);
+        }
+        collapsed
     }
 
     pub(crate) fn purges(&self) -> &Purges {
@@ -149,6 +178,38 @@ impl Store {
     /// the resource was invalidated since the ticket was drawn. Nothing at all is
     /// no resource.
     pub(crate) fn change(
+        &self,
+        key: &ResourceKey,
+        ticket: Ticket,
+        change: impl FnOnce(&[Arc<Entry>]) -> Option<Vec<Arc<Entry>>>,
+    ) {
+        self.alter(key, ticket, |left| {
+            let all = change(left)?;
+            if let Some(behind) = self.behind() {
+                behind.changed(key, left, &all);
+            }
+            Some(all)
+        });
+    }
+
+    /// Takes in what the tier behind has of a resource, unless the resource was
+    /// invalidated since the ticket was drawn; gives it with what is stored already.
+    pub(crate) fn take_in(
+        &self,
+        key: &ResourceKey,
+        ticket: Ticket,
+        loaded: Vec<Arc<Entry>>,
+    ) -> Variants {
+        let mut all = Variants::default();
+        self.alter(key, ticket, |left| {
+            let merged = merged(left, loaded);
+            all = merged.clone().into();
+            (merged.len() > left.len()).then_some(merged)
+        });
+        if self.holds(ticket) { all } else { Variants::default() }
+    }
+
+    fn alter(
         &self,
         key: &ResourceKey,
         ticket: Ticket,
@@ -174,7 +235,7 @@ impl Store {
         // An invalidation counts first and removes then: one that came between
         // the look above and the change is seen here.
         if !self.holds(ticket) {
-            self.resources.invalidate(key);
+            self.remove(key);
         }
     }
 
@@ -191,7 +252,7 @@ impl Store {
     /// Removes what is stored for a resource, and what is on its way there.
     pub(crate) fn invalidate(&self, key: &ResourceKey) -> bool {
         self.epochs[self.slot(key)].fetch_add(1, Ordering::SeqCst);
-        self.resources.remove(key).is_some()
+        self.remove(key)
     }
 
     /// What it holds, after upkeep is done.
@@ -204,6 +265,13 @@ impl Store {
             resources: self.resources.entry_count(),
             bytes,
         }
+    }
+
+    fn remove(&self, key: &ResourceKey) -> bool {
+        if let Some(behind) = self.behind() {
+            lock(&behind.pending).remove_all(key);
+        }
+        self.resources.remove(key).is_some()
     }
 
     /// Those that were not purged for good.

@@ -1,3 +1,4 @@
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -49,6 +50,28 @@ pub(crate) fn with(
     let others = variants.iter().filter(|other| !same(other) && comparable(other));
     let others = others.take(MOST_VARIANTS - 1).cloned().collect::<Vec<_>>();
     Some([Arc::new(entry)].into_iter().chain(others).collect())
+}
+
+/// The responses of a resource with others that were stored before as well, and
+/// went out of memory since.
+///
+/// Those are left out that the same requests select as newer ones, or that the
+/// newest knows too little of (RFC 9111 §4.1).
+pub(crate) fn merged(variants: &[Arc<Entry>], others: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
+    let mut others = others;
+    others.sort_by_key(|entry| Reverse(entry.came().generated));
+    let mut all = variants.to_vec();
+    for other in others {
+        let same = |entry: &Arc<Entry>| entry.selection == other.selection;
+        let comparable = |newest: &Arc<Entry>| {
+            Selection::varies(&other.fields) || other.selection.notes(&newest.fields)
+        };
+        let is_of_use = all.first().is_none_or(comparable) && !all.iter().any(same);
+        if is_of_use && all.len() < MOST_VARIANTS {
+            all.push(other);
+        }
+    }
+    all
 }
 
 /// The most responses kept for one resource.

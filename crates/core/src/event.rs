@@ -65,6 +65,14 @@ pub enum Event<'a> {
         /// How many are told apart.
         limit: usize,
     },
+    /// The tier behind a cache's memory failed, and the cache went on without it.
+    CacheTierFailed {
+        /// What the tier is called: `sqlite`, `redis`, ...
+        tier: &'static str,
+        /// What failed: `get`, `read` of what it gave, `write`, `note` and `notes` of
+        /// purges.
+        doing: &'static str,
+    },
     /// Requests had more labels than there may be series of measurements: from
     /// now on the surplus shares one. Told once.
     SeriesLimitReached {

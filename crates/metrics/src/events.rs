@@ -31,6 +31,7 @@ pub struct EventCounters {
     cache_not_stored: ByLabel,
     cache_invalidations: Total,
     cache_purges_collapsed: Total,
+    cache_tier_failures: ByLabel,
     series_overflows: Total,
 }
 
@@ -88,6 +89,10 @@ impl EventCounters {
                 ("tower_edge.cache.purges_collapsed", Unit::Count),
                 "Times that a cache took its oldest purge for one of all that is older.",
             ),
+            cache_tier_failures: ByLabel::new(
+                ("tower_edge.cache.tier.failures", "doing"),
+                "Times that the tier behind a cache failed, by what it was to do.",
+            ),
             series_overflows: Total::new(
                 ("tower_edge.series.overflows", Unit::Count),
                 "Times that requests had more labels than there may be series.",
@@ -112,6 +117,7 @@ impl Observe for EventCounters {
             Event::CacheNotStored { why } => self.cache_not_stored.count(why),
             Event::CacheInvalidated => self.cache_invalidations.add(1),
             Event::CachePurgesCollapsed { .. } => self.cache_purges_collapsed.add(1),
+            Event::CacheTierFailed { doing, .. } => self.cache_tier_failures.count(doing),
             Event::SeriesLimitReached { .. } => self.series_overflows.add(1),
             _ => {}
         }

@@ -21,6 +21,7 @@
 //! | `tower_edge.cache.not_stored` | counter | count | `why` |
 //! | `tower_edge.cache.invalidations` | counter | count | none |
 //! | `tower_edge.cache.purges_collapsed` | counter | count | none |
+//! | `tower_edge.cache.tier.failures` | counter | count | `doing` |
 //! | `tower_edge.series.overflows` | counter | count | none |
 //! | `process.cpu.time` | gauge | seconds | none |
 //! | `process.memory.usage` | gauge | bytes | none |

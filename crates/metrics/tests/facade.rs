@@ -191,6 +191,7 @@ async fn labels_and_values_are_those_of_the_conventions() {
         ("tower_edge.cache.not_stored why=too large".to_owned(), vec![1.0]),
         ("tower_edge.cache.invalidations".to_owned(), vec![1.0]),
         ("tower_edge.cache.purges_collapsed".to_owned(), vec![1.0]),
+        ("tower_edge.cache.tier.failures doing=get".to_owned(), vec![1.0]),
         ("tower_edge.series.overflows".to_owned(), vec![1.0]),
         duration(refused, 0.0),
         size(refused, 0.0),
@@ -291,6 +292,7 @@ async fn serve_all_kinds() {
         Event::CacheNotStored { why: "too large" },
         Event::CacheInvalidated,
         Event::CachePurgesCollapsed { limit: 3 },
+        Event::CacheTierFailed { tier: "redis", doing: "get" },
         Event::SeriesLimitReached { limit: 3 },
     ] {
         counters.event(&event);

@@ -20,6 +20,21 @@ impl Content {
         Self::of(Parts { length, pieces: vec![Piece { start: range.start, bytes }] })
     }
 
+    /// What has these [`pieces`](Self::pieces), in order.
+    pub(crate) fn from_pieces(length: usize, pieces: Vec<(usize, Bytes)>) -> Self {
+        let pieces = pieces.into_iter().map(|(start, bytes)| Piece { start, bytes });
+        Self::of(Parts { length, pieces: pieces.collect() })
+    }
+
+    /// The bytes that are there, in order, and where they begin.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = (usize, &Bytes)> {
+        let (whole, parts) = match self {
+            Self::Whole(bytes) => (Some((0, bytes)), &[][..]),
+            Self::Parts(parts) => (None, &parts.pieces[..]),
+        };
+        whole.into_iter().chain(parts.iter().map(|piece| (piece.start, &piece.bytes)))
+    }
+
     /// The length of the whole.
     pub(crate) fn length(&self) -> usize {
         match self {

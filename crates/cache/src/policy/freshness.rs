@@ -40,9 +40,14 @@ impl Freshness {
         }
     }
 
+    /// That of a response which is of this age now.
+    pub(crate) fn aged(lifetime: Duration, age: Duration, now: Instant) -> Self {
+        Self { lifetime, initial_age: age, responded: now }
+    }
+
     /// `current_age` (§4.2.3).
     pub(crate) fn age(&self, now: Instant) -> Duration {
-        self.initial_age + now.saturating_duration_since(self.responded)
+        self.initial_age.saturating_add(now.saturating_duration_since(self.responded))
     }
 
     pub(crate) fn lifetime(&self) -> Duration {

@@ -30,6 +30,6 @@ pub(crate) use reference::{names_target, same_origin};
 pub(crate) use reuse::{Reuse, is_reusable, may_replace_error, reuse};
 pub(crate) use rules::Rules;
 pub use rules::{SetCookie, StaleOnError};
-pub(crate) use storable::{Candidate, Kept, Unstorable, is_for_others, storable};
+pub(crate) use storable::{Candidate, Kept, Stale, Unstorable, is_for_others, storable};
 pub(crate) use vary::Selection;
 pub(crate) use wanted::{Wanted, ranges_of, wanted};

@@ -70,6 +70,20 @@ impl Selection {
         hasher.finish()
     }
 
+    /// The fields by name, each with its value if there was one.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_deref()))
+    }
+
+    /// A selection that has these [`fields`](Self::fields); `None` if there are no
+    /// such names.
+    pub(crate) fn from_fields(fields: Vec<(&str, Option<&[u8]>)>) -> Option<Self> {
+        let noted = |(name, value): (&str, Option<&[u8]>)| {
+            Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value.map(Box::from)))
+        };
+        fields.into_iter().map(noted).collect::<Option<_>>().map(Self)
+    }
+
     /// What it takes of memory, in bytes.
     pub(crate) fn weight(&self) -> usize {
         let texts = self.0.iter().map(|(name, value)| {

@@ -9,6 +9,7 @@ use tower_edge_core::Event;
 use tower_edge_testkit::Gate;
 
 use crate::play::{Got, Play, answer, cache, request, seconds, tasks};
+use crate::shelf::Shelf;
 
 fn uri(text: &str) -> Uri {
     text.parse().unwrap()
@@ -375,7 +376,9 @@ async fn nobody_gets_what_is_older_than_its_purge() {
     let rounds = if long { 20_000 } else { 2_000 };
     // The second one tells three purges apart.
     for capacity in [1 << 20, 64 * 3 * 128] {
-        let (hits, calls) = nothing_older_than_its_purge(CacheLayer::new(capacity), rounds).await;
-        assert!(hits > rounds / 10 && calls > rounds / 10, "{hits} hits, {calls} calls");
+        for layer in [CacheLayer::new(capacity), CacheLayer::new(capacity).tier(Shelf::new())] {
+            let (hits, calls) = nothing_older_than_its_purge(layer, rounds).await;
+            assert!(hits > rounds / 10 && calls > rounds / 10, "{hits} hits, {calls} calls");
+        }
     }
 }

@@ -6,11 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use tower_edge_core::RequestHead;
+use tower_edge_core::{Clock, RequestHead};
 use tower_edge_testkit::Answer;
 
 use crate::model::Model;
-use crate::play::{Got, Play, answer, request, seconds};
+use crate::play::{Got, Play, answer, cache, request, seconds, start};
+use crate::shelf::Shelf;
 
 /// What a client asks.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +94,8 @@ enum Step {
     Ask(Wish),
     Change(Response),
     Wait(u64),
+    /// The cache starts anew, with nothing but the tier that was behind it.
+    Restart,
 }
 
 /// An origin that notes what it answered last.
@@ -102,6 +105,7 @@ struct Origin {
     version: u64,
     now: u64,
     sent: Option<Sent>,
+    answers: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -113,7 +117,7 @@ struct Sent {
 
 impl Origin {
     fn new(response: Response) -> Self {
-        Self { response, version: 1, now: 0, sent: None }
+        Self { response, version: 1, now: 0, sent: None, answers: 0 }
     }
 
     fn play(&mut self, number: u64, head: &RequestHead<'_>) -> Answer {
@@ -131,6 +135,7 @@ impl Origin {
         let body =
             if not_modified || head.method() == "HEAD" { "".into() } else { number.to_string() };
         self.sent = Some(Sent { number, response, not_modified });
+        self.answers += 1;
         answer(status, &fields, &body)
     }
 
@@ -152,8 +157,14 @@ impl Origin {
 /// Plays one story, and holds each answer against the model.
 async fn play(first: Response, steps: Vec<Step>) -> Result<u64, TestCaseError> {
     let origin = Arc::new(Mutex::new(Origin::new(first)));
-    let script = origin.clone();
-    let cache = Play::new(move |number, head| script.lock().unwrap().play(number, head));
+    let shelf = Shelf::new();
+    let begin = |now| {
+        let (script, sent) = (origin.clone(), origin.lock().unwrap().answers);
+        let clock = Clock::anchored(start() + Duration::from_secs(now));
+        let layer = cache().clock(clock).tier(shelf.clone());
+        Play::with(layer, move |number, head| script.lock().unwrap().play(sent + number, head))
+    };
+    let mut play = begin(0);
     let (mut model, mut now, mut hits) = (Model::default(), 0, 0);
     for step in steps {
         match step {
@@ -167,8 +178,12 @@ async fn play(first: Response, steps: Vec<Step>) -> Result<u64, TestCaseError> {
                 origin.version += 1;
                 origin.response = response;
             }
+            Step::Restart => {
+                play.cache.flush().await.unwrap();
+                play = begin(now);
+            }
             Step::Ask(wish) => {
-                let got = cache.ask(request(wish.method, "/", &wish.fields())).await;
+                let got = play.ask(request(wish.method, "/", &wish.fields())).await;
                 let sent = origin.lock().unwrap().sent.take();
                 hits += u64::from(sent.is_none());
                 judge(&mut model, &wish, &got, sent, now)?;
@@ -272,6 +287,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => wishes().prop_map(Step::Ask),
         2 => (0_u64..25).prop_map(Step::Wait),
         1 => responses().prop_map(Step::Change),
+        1 => Just(Step::Restart),
     ];
     prop::collection::vec(step, 1..60)
 }

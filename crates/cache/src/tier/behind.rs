@@ -1,0 +1,150 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::{self, OnceCell};
+
+use super::Tier;
+use super::note::Note;
+use super::pending::{Pending, Step};
+use super::record::variant;
+use crate::entry::Entry;
+use crate::purges::{Purge, Scope};
+use crate::resource::ResourceKey;
+use crate::sync::{Mutex, lock};
+
+/// A tier behind memory, and what it is still to be told.
+#[derive(Debug)]
+pub(crate) struct Behind {
+    pub(crate) tier: Arc<dyn Tier>,
+    pub(crate) pending: Mutex<Pending>,
+    /// Held by who writes: one at a time, so that changes are made in order.
+    pub(crate) pen: sync::Mutex<()>,
+    /// There once the purges that the tier has noted are known here.
+    pub(crate) learned: OnceCell<()>,
+    pub(crate) numbers: Mutex<Numbers>,
+}
+
+impl Behind {
+    /// Holds entries of up to `limit` bytes while they wait to be written.
+    pub(crate) fn new(tier: Arc<dyn Tier>, limit: usize) -> Self {
+        Self {
+            tier,
+            pending: Mutex::new(Pending::new(limit)),
+            pen: sync::Mutex::default(),
+            learned: OnceCell::new(),
+            numbers: Mutex::new(Numbers::default()),
+        }
+    }
+
+    /// What the tier is to be told next.
+    pub(crate) fn next(&self) -> Option<Step> {
+        lock(&self.pending).next()
+    }
+
+    /// The responses of a key are no longer those that were there before.
+    pub(crate) fn changed(&self, key: &ResourceKey, before: &[Arc<Entry>], all: &[Arc<Entry>]) {
+        let is_new = |entry: &&Arc<Entry>| !before.iter().any(|old| Arc::ptr_eq(old, entry));
+        let kept: Vec<_> = all.iter().map(|entry| variant(&entry.selection)).collect();
+        let gone = before.iter().map(|old| variant(&old.selection));
+        let gone = gone.filter(|variant| !kept.contains(variant));
+        let mut pending = lock(&self.pending);
+        gone.for_each(|variant| pending.remove(key, variant));
+        for (entry, &variant) in all.iter().zip(&kept).filter(|(entry, _)| is_new(entry)) {
+            pending.put(key, variant, entry);
+        }
+    }
+
+    /// There was a purge, which has the number `ours` here.
+    pub(crate) fn purged(&self, scope: Scope<'_>, purge: Purge, ours: u64, wall: SystemTime) {
+        if let Scope::Target(target) | Scope::Prefix(target) = scope
+            && target.authority().is_none()
+        {
+            // It is about nothing.
+            return;
+        }
+        let mut pending = lock(&self.pending);
+        if let (Scope::Everything, Purge::Hard) = (scope, purge) {
+            pending.clear();
+        }
+        pending.note(ours, Note::new(scope, purge, wall));
+    }
+}
+
+/// Purges by the numbers that a tier gives them, and by those that they have here.
+///
+/// In doubt a response is taken to be older than a purge.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    /// What is from before this one of theirs is of no use.
+    forgotten: u64,
+    /// Theirs and ours, both in order.
+    pairs: VecDeque<(u64, u64)>,
+}
+
+impl Numbers {
+    pub(crate) fn forget(&mut self, theirs: u64) {
+        self.forgotten = theirs;
+    }
+
+    /// When the newest purge here was `ours`, all up to `theirs` were known.
+    pub(crate) fn pair(&mut self, theirs: u64, ours: u64) {
+        self.pairs.push_back((theirs, ours));
+        if self.pairs.len() > MOST {
+            self.pairs.pop_front();
+        }
+    }
+
+    /// What was the newest purge here for who knew all up to `theirs`; `None` if
+    /// that cannot be told.
+    pub(crate) fn ours(&self, theirs: u64) -> Option<u64> {
+        let known = self.pairs.partition_point(|pair| pair.0 <= theirs);
+        let ours = known.checked_sub(1).map_or(0, |at| self.pairs[at].1);
+        (theirs >= self.forgotten).then_some(ours)
+    }
+
+    /// What was the newest of theirs for who knew all up to `ours`.
+    pub(crate) fn theirs(&self, ours: u64) -> u64 {
+        let known = self.pairs.partition_point(|pair| pair.1 <= ours);
+        known.checked_sub(1).map_or(self.forgotten, |at| self.pairs[at].0)
+    }
+}
+
+/// As many as are told apart in memory.
+const MOST: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_of_who_knew_as_much_or_less() {
+        let mut numbers = Numbers::default();
+        assert_eq!((numbers.ours(0), numbers.theirs(0)), (Some(0), 0));
+        numbers.forget(5);
+        assert_eq!((numbers.ours(4), numbers.ours(5), numbers.theirs(0)), (None, Some(0), 5));
+        for (theirs, ours) in [(7, 1), (9, 4)] {
+            numbers.pair(theirs, ours);
+        }
+        let ours = [5, 6, 7, 8, 9, 99].map(|theirs| numbers.ours(theirs).unwrap());
+        assert_eq!(ours, [0, 0, 1, 1, 4, 4]);
+        assert_eq!([0, 1, 3, 4, 9].map(|ours| numbers.theirs(ours)), [5, 7, 7, 9, 9]);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_gets_younger_on_its_way_there_and_back(
+            steps in prop::collection::vec((1_u64..5, 1_u64..5), 0..20), seen in 0_u64..100,
+        ) {
+            let mut numbers = Numbers::default();
+            let (mut theirs, mut ours) = (0, 0);
+            for step in steps {
+                (theirs, ours) = (theirs + step.0, ours + step.1);
+                numbers.pair(theirs, ours);
+            }
+            prop_assert!(numbers.ours(numbers.theirs(seen)).unwrap() <= seen);
+        }
+    }
+}

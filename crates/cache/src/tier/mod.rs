@@ -1,0 +1,156 @@
+//! What may stand behind memory.
+
+mod behind;
+mod note;
+mod pending;
+mod reading;
+mod record;
+mod writing;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tower_edge_core::BoxError;
+
+pub(crate) use behind::Behind;
+
+/// A store behind the memory of a cache: slower and larger, one that survives a
+/// restart, or one that several nodes share.
+///
+/// The cache asks it for what memory lacks, once for all who want the same, and
+/// writes to it behind the back of clients: nobody waits for a write. All that it
+/// holds are records: bytes that only the cache can read, with a version and a
+/// checksum, which it compares with the key that it asked for. What cannot be read
+/// is a miss, so a tier need not know what is torn, foreign or outdated.
+///
+/// [`CacheLayer::tier`](crate::CacheLayer::tier) puts it behind a cache.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::Mutex;
+///
+/// use bytes::Bytes;
+/// use tower_edge_cache::{CacheLayer, Change, Notes, Tier, TierFuture};
+///
+/// #[derive(Debug, Default)]
+/// struct Table {
+///     records: Mutex<HashMap<Bytes, HashMap<u128, Bytes>>>,
+///     notes: Mutex<Notes>,
+/// }
+///
+/// impl Tier for Table {
+///     fn name(&self) -> &'static str {
+///         "table"
+///     }
+///
+///     fn get<'a>(&'a self, key: &'a [u8]) -> TierFuture<'a, Vec<Bytes>> {
+///         let records = self.records.lock().expect("nobody panics with it");
+///         let found = records.get(key).into_iter().flat_map(HashMap::values).cloned().collect();
+///         Box::pin(async { Ok(found) })
+///     }
+///
+///     fn write<'a>(&'a self, changes: &'a [Change]) -> TierFuture<'a, ()> {
+///         let mut records = self.records.lock().expect("nobody panics with it");
+///         for change in changes.iter().cloned() {
+///             match change {
+///                 Change::Put { key, variant, record, .. } => {
+///                     records.entry(key).or_default().insert(variant, record);
+///                 }
+///                 Change::Remove { key, variant: Some(variant), .. } => {
+///                     records.entry(key).or_default().remove(&variant);
+///                 }
+///                 Change::Remove { key, .. } => drop(records.remove(&key)),
+///                 // Whatever else there may be, less is never wrong.
+///                 _ => records.clear(),
+///             }
+///         }
+///         Box::pin(async { Ok(()) })
+///     }
+///
+///     fn note(&self, note: Bytes) -> TierFuture<'_, u64> {
+///         let mut noted = self.notes.lock().expect("nobody panics with it");
+///         let number = noted.notes.len() as u64 + 1;
+///         noted.notes.push((number, note));
+///         Box::pin(async move { Ok(number) })
+///     }
+///
+///     fn notes(&self) -> TierFuture<'_, Notes> {
+///         let notes = self.notes.lock().expect("nobody panics with it").clone();
+///         Box::pin(async { Ok(notes) })
+///     }
+/// }
+///
+/// let layer = CacheLayer::new(256 << 20).tier(Table::default());
+/// ```
+///
+/// # Errors and waiting
+///
+/// A failed look is a miss. A failed write is not repeated: what it would have
+/// replaced is removed with the next one that succeeds, and not looked at until
+/// then. An implementation is to end each future after a time of its own, since
+/// requests wait for [`get`](Self::get).
+///
+/// # Cancel safety
+///
+/// The futures may be dropped at any time. A write that was dropped is made again.
+pub trait Tier: fmt::Debug + Send + Sync + 'static {
+    /// What it is called in events: `sqlite`, `redis`, ...
+    fn name(&self) -> &'static str;
+
+    /// The records of a key, in any order; one for each variant.
+    fn get<'a>(&'a self, key: &'a [u8]) -> TierFuture<'a, Vec<Bytes>>;
+
+    /// Makes changes, in this order.
+    fn write<'a>(&'a self, changes: &'a [Change]) -> TierFuture<'a, ()>;
+
+    /// Adds a purge to those that are noted, behind all of them; gives its number,
+    /// which is larger than theirs. When it is told, the note is kept.
+    fn note(&self, note: Bytes) -> TierFuture<'_, u64>;
+
+    /// The purges that are noted.
+    fn notes(&self) -> TierFuture<'_, Notes>;
+}
+
+/// A future of a [`Tier`].
+pub type TierFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send + 'a>>;
+
+/// What a cache changes in a [`Tier`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// A record is to be stored, in place of the one of the same variant.
+    #[non_exhaustive]
+    Put {
+        /// Up to some 64 KiB; compared in full by the cache.
+        key: Bytes,
+        /// Tells the records of a key apart.
+        variant: u128,
+        /// What is to be stored.
+        record: Bytes,
+        /// How long it is of use. It may go sooner or stay longer.
+        keep: Duration,
+    },
+    /// The record of a variant is to go.
+    #[non_exhaustive]
+    Remove {
+        /// As it was put.
+        key: Bytes,
+        /// As it was put; `None` stands for all of the key.
+        variant: Option<u128>,
+    },
+    /// All records are to go; what is noted of purges stays.
+    Clear,
+}
+
+/// The purges that a [`Tier`] has noted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// The number of the last one that is no longer known; 0 if all are. Records
+    /// from before it are misses.
+    pub forgotten: u64,
+    /// The others by their numbers, in order.
+    pub notes: Vec<(u64, Bytes)>,
+}

@@ -1,0 +1,386 @@
+//! The binary form of what is stored.
+//!
+//! A version, a checksum of the rest, the length of the head, the head, and the
+//! bytes of the body. The checksum (XXH3, 64 bits) finds what is torn or decayed;
+//! it does not stop who forges.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{ETAG, LAST_MODIFIED};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use twox_hash::XxHash3_64;
+
+use crate::entry::Entry;
+use crate::policy::{Content, Freshness, Kept, Selection, Stale};
+
+/// A response that was read, and what is to be known to judge it.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) entry: Entry,
+    /// The number of the newest purge when it was asked for, as its tier counts.
+    pub(crate) seen: u64,
+    /// Since when it is stale by a purge, and whether it may be worse.
+    pub(crate) purged: Option<(Instant, bool)>,
+}
+
+/// A moment, by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) now: Instant,
+    pub(crate) wall: SystemTime,
+}
+
+/// Writes the response of a key; `None` if no clock could have shown its times.
+pub(crate) fn write(key: &[u8], entry: &Entry, seen: u64, moment: Moment) -> Option<Bytes> {
+    let (kept, received) = (entry.came(), entry.received());
+    let own_tag = entry.fields.get(ETAG).filter(|_| entry.own_tag);
+    let head = Head {
+        key,
+        seen,
+        status: entry.status.as_u16(),
+        fields: lines(&received),
+        trailers: entry.trailers.as_ref().map(lines),
+        selection: entry.selection.fields().collect(),
+        own_tag: own_tag.map(HeaderValue::as_bytes),
+        written: moment.wall,
+        age: kept.freshness.age(moment.now),
+        lifetime: kept.freshness.lifetime(),
+        generated: kept.generated,
+        no_cache: kept.no_cache,
+        immutable: kept.immutable,
+        stale: (kept.stale.forbidden, kept.stale.while_revalidate, kept.stale.if_error),
+        purged: entry.mark().since().map(|since| {
+            let ago = moment.now.saturating_duration_since(since);
+            (ago, entry.mark().is_doubtful())
+        }),
+        length: entry.content.length(),
+        pieces: entry.content.pieces().map(|(start, bytes)| (start, bytes.len())).collect(),
+    };
+    let head = postcard::to_allocvec(&head).ok()?;
+    let body: usize = entry.content.pieces().map(|(_, bytes)| bytes.len()).sum();
+    let mut record = BytesMut::with_capacity(START + head.len() + body);
+    record.put_u8(VERSION);
+    record.put_u64(0);
+    record.put_u32(u32::try_from(head.len()).ok()?);
+    record.put_slice(&head);
+    entry.content.pieces().for_each(|(_, bytes)| record.put_slice(bytes));
+    let checksum = XxHash3_64::oneshot(&record[CHECKED..]);
+    record[1..CHECKED].copy_from_slice(&checksum.to_be_bytes());
+    Some(record.freeze())
+}
+
+/// Reads the response of a key; `None` if this is none. The body stays where it
+/// is.
+///
+/// A record that another clock has dated later than now is read where the clocks
+/// may well be two.
+pub(crate) fn read(key: &[u8], record: &Bytes, moment: Moment) -> Option<Read> {
+    let (&version, rest) = record.split_first()?;
+    let (checksum, checked) = rest.split_first_chunk()?;
+    let sound = version == VERSION && XxHash3_64::oneshot(checked) == u64::from_be_bytes(*checksum);
+    if !sound {
+        return None;
+    }
+    let (length, rest) = checked.split_first_chunk()?;
+    let (head, body) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+    let (head, left) = postcard::take_from_bytes::<Head<'_>>(head).ok()?;
+    if head.key != key || !left.is_empty() {
+        return None;
+    }
+    let age = head.age.checked_add(match moment.wall.duration_since(head.written) {
+        Ok(since) => since,
+        Err(ahead) if ahead.duration() <= SKEW => Duration::ZERO,
+        Err(_) => return None,
+    })?;
+    let (forbidden, while_revalidate, if_error) = head.stale;
+    let kept = Kept {
+        freshness: Freshness::aged(head.lifetime, age, moment.now),
+        generated: head.generated,
+        no_cache: head.no_cache,
+        immutable: head.immutable,
+        stale: Stale { forbidden, while_revalidate, if_error },
+    };
+    let own_tag = match head.own_tag {
+        None => None,
+        Some(tag) => Some(HeaderValue::from_bytes(tag).ok()?),
+    };
+    let trailers = match &head.trailers {
+        None => None,
+        Some(trailers) => Some(map(trailers)?),
+    };
+    let entry = Entry::new(
+        StatusCode::from_u16(head.status).ok()?,
+        &map(&head.fields)?,
+        content(&head, record.slice_ref(body))?,
+        trailers,
+        Selection::from_fields(head.selection)?,
+        kept,
+        own_tag,
+    );
+    let since = |(ago, doubtful)| (moment.now.checked_sub(ago).unwrap_or(moment.now), doubtful);
+    Some(Read { entry, seen: head.seen, purged: head.purged.map(since) })
+}
+
+/// What tells a response from the others of its key, on all nodes alike.
+pub(crate) fn variant(selection: &Selection) -> u128 {
+    let mut fields = selection.fields().peekable();
+    if fields.peek().is_none() {
+        return 0;
+    }
+    let fields = postcard::to_allocvec(&fields.collect::<Vec<_>>()).unwrap_or_default();
+    let digest = Sha256::digest(&fields);
+    digest.first_chunk().map_or(0, |half| u128::from_be_bytes(*half))
+}
+
+/// How long a response is of use: while it may be served, and, if it can be
+/// validated, for a day more.
+pub(crate) fn keep(entry: &Entry, now: Instant) -> Duration {
+    let kept = entry.came();
+    let left = kept.freshness.lifetime().saturating_sub(kept.freshness.age(now));
+    let stale = kept.stale.while_revalidate.max(kept.stale.if_error);
+    let can_be_validated = entry.origin_tag().is_some() || entry.fields.contains_key(LAST_MODIFIED);
+    left.saturating_add(stale).saturating_add(if can_be_validated { DAY } else { Duration::ZERO })
+}
+
+/// All but the bytes of a body.
+#[derive(Debug, Serialize, Deserialize)]
+struct Head<'a> {
+    key: &'a [u8],
+    seen: u64,
+    status: u16,
+    #[serde(borrow)]
+    fields: Vec<Line<'a>>,
+    trailers: Option<Vec<Line<'a>>>,
+    selection: Vec<(&'a str, Option<&'a [u8]>)>,
+    own_tag: Option<&'a [u8]>,
+    written: SystemTime,
+    /// When it was written.
+    age: Duration,
+    lifetime: Duration,
+    generated: SystemTime,
+    no_cache: bool,
+    immutable: bool,
+    /// As in [`Stale`].
+    stale: (bool, Duration, Duration),
+    /// How long it is stale by a purge, when it was written, and whether it may be
+    /// worse.
+    purged: Option<(Duration, bool)>,
+    /// Of the whole.
+    length: usize,
+    /// Where the bytes of the body belong, and how many.
+    pieces: Vec<(usize, usize)>,
+}
+
+/// A name, a value, and whether that is sensitive.
+type Line<'a> = (&'a str, &'a [u8], bool);
+
+fn lines(fields: &HeaderMap) -> Vec<Line<'_>> {
+    fields
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes(), value.is_sensitive()))
+        .collect()
+}
+
+fn map(lines: &[Line<'_>]) -> Option<HeaderMap> {
+    let mut fields = HeaderMap::with_capacity(lines.len());
+    for (name, value, sensitive) in lines {
+        let mut value = HeaderValue::from_bytes(value).ok()?;
+        value.set_sensitive(*sensitive);
+        fields.append(HeaderName::from_bytes(name.as_bytes()).ok()?, value);
+    }
+    Some(fields)
+}
+
+/// The bytes of a body, as they belong; `None` if they are not those of the head.
+fn content(head: &Head<'_>, body: Bytes) -> Option<Content> {
+    let mut rest = body;
+    let mut pieces = Vec::with_capacity(head.pieces.len());
+    let mut end = 0;
+    for &(start, length) in &head.pieces {
+        if start < end || length > rest.len() {
+            return None;
+        }
+        end = start.checked_add(length)?;
+        pieces.push((start, rest.split_to(length)));
+    }
+    (rest.is_empty() && end <= head.length).then(|| Content::from_pieces(head.length, pieces))
+}
+
+const VERSION: u8 = 1;
+
+/// Where the bytes begin that the checksum is of.
+const CHECKED: usize = 9;
+
+/// Where the head begins.
+const START: usize = CHECKED + 4;
+
+/// How far the clocks of two nodes may be apart.
+const SKEW: Duration = Duration::from_secs(60);
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "an instant to count from")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fields(lines: &[(String, Vec<u8>)]) -> HeaderMap {
+        let mut fields = HeaderMap::new();
+        for (name, value) in lines {
+            let (name, value) =
+                (name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value));
+            fields.append(name, value.unwrap());
+        }
+        fields
+    }
+
+    fn entry(
+        lines: &[(String, Vec<u8>)],
+        content: Content,
+        trailers: bool,
+        (age, lifetime): (u64, u64),
+        moment: Moment,
+    ) -> Entry {
+        let fields = fields(lines);
+        let seconds = Duration::from_secs;
+        let request =
+            HeaderMap::from_iter([("x-a".parse().unwrap(), HeaderValue::from_static("v"))]);
+        let vary = HeaderMap::from_iter([(http::header::VARY, "x-a, x-b".parse().unwrap())]);
+        let kept = Kept {
+            freshness: Freshness::aged(seconds(lifetime), seconds(age), moment.now),
+            generated: moment.wall,
+            no_cache: age % 2 == 0,
+            immutable: age % 3 == 0,
+            stale: Stale { forbidden: true, while_revalidate: seconds(1), if_error: seconds(2) },
+        };
+        let trailers = trailers.then(|| fields.clone());
+        let selection = Selection::of(&request, &vary).unwrap();
+        let own_tag = (age % 5 == 0).then(|| HeaderValue::from_static("\"own\""));
+        Entry::new(StatusCode::NOT_FOUND, &fields, content, trailers, selection, kept, own_tag)
+    }
+
+    fn moment() -> Moment {
+        Moment { now: Instant::now(), wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30) }
+    }
+
+    fn after(moment: Moment, seconds: u64) -> Moment {
+        let time = Duration::from_secs(seconds);
+        Moment { now: moment.now + time, wall: moment.wall + time }
+    }
+
+    fn contents() -> impl Strategy<Value = Content> {
+        let bytes = prop::collection::vec(any::<u8>(), 1..50);
+        prop_oneof![
+            bytes.clone().prop_map(|bytes| Content::Whole(bytes.into())),
+            Just(Content::Whole(Bytes::new())),
+            (bytes.clone(), bytes).prop_map(|(one, other)| {
+                let length = one.len() + other.len() + 20;
+                let second = Content::part(&(length - other.len()..length), length, other.into());
+                Content::part(&(1..1 + one.len()), length, one.into()).joined(&second, 1_000)
+            }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read_at_any_later_time(
+            lines in prop::collection::vec(("[a-c]{1,3}", "[ -~\u{e4}]{0,9}"), 0..6),
+            content in contents(),
+            trailers: bool,
+            times in (0_u64..100, 0_u64..100),
+            later in 0_u64..100_000,
+        ) {
+            let lines: Vec<_> = lines.into_iter().map(|(name, value)| (name, value.into())).collect();
+            let start = moment();
+            let entry = entry(&lines, content, trailers, times, start);
+            let record = write(b"key", &entry, 7, start).unwrap();
+            let read = read(b"key", &record, after(start, later)).unwrap();
+            prop_assert_eq!((read.seen, read.purged), (7, None));
+            let read = read.entry;
+            prop_assert_eq!((&read.fields, &read.trailers), (&entry.fields, &entry.trailers));
+            prop_assert_eq!((read.status, read.own_tag), (entry.status, entry.own_tag));
+            prop_assert_eq!(&read.selection, &entry.selection);
+            let pieces = |entry: &Entry| -> Vec<(usize, Bytes)> {
+                entry.content.pieces().map(|(start, bytes)| (start, bytes.clone())).collect()
+            };
+            prop_assert_eq!(pieces(&read), pieces(&entry));
+            prop_assert_eq!(read.content.length(), entry.content.length());
+            let now = after(start, later).now;
+            let (kept, other) = (read.came(), entry.came());
+            prop_assert_eq!(kept.freshness.age(now), other.freshness.age(now));
+            prop_assert_eq!(Kept { freshness: other.freshness, ..*kept }, *other);
+        }
+
+        #[test]
+        fn what_is_damaged_is_no_record(
+            content in contents(), at: prop::sample::Index, bits in 1_u8.., cut: prop::sample::Index,
+        ) {
+            let start = moment();
+            let lines = [("a".to_owned(), b"b".to_vec())];
+            let entry = entry(&lines, content, true, (0, 9), start);
+            let record = write(b"key", &entry, 0, start).unwrap();
+            let mut flipped = record.to_vec();
+            flipped[at.index(record.len())] ^= bits;
+            prop_assert!(read(b"key", &flipped.into(), start).is_none());
+            prop_assert!(read(b"key", &record.slice(..cut.index(record.len())), start).is_none());
+            prop_assert!(read(b"kez", &record, start).is_none());
+        }
+
+        /// With a checksum that is right, as who forges has it.
+        #[test]
+        fn what_is_made_up_is_read_or_not_but_never_a_panic(
+            mut made in prop::collection::vec(any::<u8>(), 0..200), real: bool,
+        ) {
+            let start = moment();
+            if real {
+                let entry = entry(&[], Content::Whole(Bytes::from_static(b"x")), false, (0, 9), start);
+                let record = write(b"", &entry, 0, start).unwrap();
+                made.resize(record.len(), 0);
+                let changed = made.iter().zip(&record).map(|(made, real)| if *made < 250 { *real } else { *made });
+                made = changed.collect();
+            }
+            if made.len() > CHECKED {
+                made[0] = VERSION;
+                let checksum = XxHash3_64::oneshot(&made[CHECKED..]);
+                made[1..CHECKED].copy_from_slice(&checksum.to_be_bytes());
+            }
+            drop(read(b"", &made.into(), start));
+        }
+    }
+
+    #[test]
+    fn a_record_of_the_future_is_read_if_it_is_near() {
+        let start = moment();
+        let entry = entry(&[], Content::Whole(Bytes::new()), false, (3, 9), start);
+        let age = |ahead| {
+            let moment = Moment { wall: start.wall - Duration::from_secs(ahead), ..start };
+            let record = write(b"", &entry, 0, start).unwrap();
+            read(b"", &record, moment).map(|read| read.entry.came().freshness.age(start.now))
+        };
+        assert_eq!(
+            [0, 60, 61].map(age),
+            [Some(Duration::from_secs(3)), Some(Duration::from_secs(3)), None]
+        );
+    }
+
+    #[test]
+    fn what_can_be_validated_is_kept_for_longer() {
+        let start = moment();
+        let kept = |lines: &[(&str, &str)]| {
+            let lines: Vec<_> = lines
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.as_bytes().into()))
+                .collect();
+            keep(&entry(&lines, Content::Whole(Bytes::new()), false, (0, 9), start), start.now)
+        };
+        let seconds = Duration::from_secs;
+        // The tag of the cache is unknown to the origin.
+        assert_eq!(kept(&[]), seconds(9 + 2));
+        assert_eq!(kept(&[("last-modified", "x")]), seconds(9 + 2 + 86_400));
+    }
+}
