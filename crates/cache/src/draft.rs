@@ -94,11 +94,11 @@ impl Fetch {
         let head = ResponseHead::new(response);
         let expected = Expected::of(&Method::GET, &head, &response.body().size_hint());
         let size = part.as_ref().map(|(range, _)| range.len() as u64).or(expected.bytes());
-        if size.is_some_and(|bytes| bytes > shared.max_entry) {
-            shared.tell(&Event::CacheNotStored { why: "too large" });
+        if let Some(why) = shared.refusal(size.unwrap_or(1)) {
+            shared.tell(&Event::CacheNotStored { why });
             return None;
         }
-        let feed = Feed::new(size);
+        let feed = Feed::new(size, &shared.room);
         Some((Arc::new(Arrival { status, fields, selection, kept, feed }), part, expected))
     }
 }
@@ -138,8 +138,13 @@ impl Draft {
 
 impl Arrival {
     /// The answer for a client that shares the response while it comes: whole, or
-    /// 304 if the client has it already. `Cache-Status` is to be added.
-    pub(crate) fn answer<B>(&self, request: &HeaderMap, age: Duration) -> Response<CacheBody<B>>
+    /// 304 if the client has it already; none if it comes too late for the first
+    /// byte. `Cache-Status` is to be added.
+    pub(crate) fn answer<B>(
+        &self,
+        request: &HeaderMap,
+        age: Duration,
+    ) -> Option<Response<CacheBody<B>>>
     where
         B: Body<Data = Bytes>,
     {
@@ -150,12 +155,13 @@ impl Arrival {
                 *response.headers_mut() = not_modified_fields(&self.fields);
             }
             Wanted::Whole | Wanted::Ranges(_) => {
+                let reader = Reader::follow(self.feed.clone())?;
                 *response.status_mut() = self.status;
                 *response.headers_mut() = self.fields.clone();
-                *response.body_mut() = CacheBody::reading(Reader::follow(self.feed.clone()));
+                *response.body_mut() = CacheBody::reading(reader);
             }
         }
         response.headers_mut().insert(AGE, age_value(age));
-        response
+        Some(response)
     }
 }

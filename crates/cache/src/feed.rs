@@ -1,5 +1,4 @@
 use std::fmt;
-use std::mem::take;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -8,6 +7,8 @@ use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use tower_edge_core::{BodyError, BoxError};
 
+use crate::buffer::{Buffer, Most, NO_ROOM, TOO_LARGE};
+use crate::room::Room;
 use crate::sync::{Mutex, lock};
 use crate::waiters::Waiters;
 
@@ -25,23 +26,43 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// An empty body that is to have so many bytes, where that is known.
-    pub(crate) fn new(expected: Option<u64>) -> Arc<Self> {
-        let bytes = Vec::with_capacity(usize::try_from(expected.unwrap_or(0)).unwrap_or(0));
-        Arc::new(Self { state: Mutex::new(State { bytes, ..State::default() }), expected })
+    /// An empty body that is to have so many bytes, where that is known. Memory is
+    /// taken for those that have come.
+    pub(crate) fn new(expected: Option<u64>, room: &Arc<Room>) -> Arc<Self> {
+        let state = State {
+            buffer: Buffer::new(room),
+            end: None,
+            relay: false,
+            waiters: Waiters::default(),
+            lead: Lead::default(),
+            pace: 0,
+            driver: None,
+        };
+        Arc::new(Self { state: state.into(), expected })
     }
 
-    /// Adds bytes; nobody is woken yet. Gives the length so far.
-    pub(crate) fn push(&self, data: &[u8]) -> u64 {
+    /// Adds bytes; nobody is woken yet. Where they are more than is stored of one
+    /// body, or than there is room for, it is a relay from now on, and this says
+    /// why.
+    pub(crate) fn push(&self, data: &[u8], most: Most) -> Result<(), &'static str> {
         let mut state = lock(&self.state);
-        state.bytes.extend_from_slice(data);
-        state.let_go();
-        state.len()
-    }
-
-    /// Keeps no more than a window from now on.
-    pub(crate) fn relay(&self) {
-        lock(&self.state).relay = true;
+        let mut kept = Ok(());
+        if !state.relay {
+            kept = match state.buffer.len() + data.len() as u64 {
+                len if len > most.entry => Err(TOO_LARGE),
+                len if !state.buffer.grow(len, self.expected, most) => Err(NO_ROOM),
+                _ => Ok(()),
+            };
+            state.relay = kept.is_err();
+        }
+        if state.relay && state.lead == Lead::Driver && state.waiters.is_empty() {
+            // Who drives it has it all.
+            state.buffer.skip(data.len());
+        } else {
+            state.buffer.push(data);
+            state.let_go();
+        }
+        kept
     }
 
     pub(crate) fn is_relay(&self) -> bool {
@@ -57,10 +78,7 @@ impl Feed {
     /// Makes one buffer of what came, for readers as well; the end is still to
     /// be told.
     pub(crate) fn whole(&self) -> Bytes {
-        let mut state = lock(&self.state);
-        let whole = Bytes::from(take(&mut state.bytes).into_boxed_slice());
-        state.whole = Some(whole.clone());
-        whole
+        lock(&self.state).buffer.whole()
     }
 
     /// Tells the end; the first word of it counts.
@@ -81,12 +99,12 @@ impl Feed {
 
     /// Whether all that was announced has come.
     pub(crate) fn is_full(&self) -> bool {
-        self.expected.is_some_and(|expected| lock(&self.state).len() >= expected)
+        self.expected.is_some_and(|expected| lock(&self.state).buffer.len() >= expected)
     }
 
     /// Whether what has come is what was announced.
     pub(crate) fn is_as_announced(&self) -> bool {
-        self.expected.is_none_or(|expected| lock(&self.state).len() == expected)
+        self.expected.is_none_or(|expected| lock(&self.state).buffer.len() == expected)
     }
 
     /// Whether anybody reads.
@@ -104,7 +122,7 @@ impl Feed {
         if state.waiters.is_empty() {
             return Poll::Ready(false);
         }
-        if state.lead != Lead::Free && state.len() - state.pace < WINDOW {
+        if state.lead != Lead::Free && state.buffer.len() - state.pace < WINDOW {
             return Poll::Ready(true);
         }
         state.driver = Some(cx.waker().clone());
@@ -128,10 +146,13 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Reads from the first byte.
-    pub(crate) fn follow(feed: Arc<Feed>) -> Self {
-        let place = lock(&feed.state).waiters.enter();
-        Self { feed, place, position: 0, done: false }
+    /// Reads from the first byte; none if that is gone.
+    pub(crate) fn follow(feed: Arc<Feed>) -> Option<Self> {
+        let place = {
+            let mut state = lock(&feed.state);
+            (state.buffer.starts_at(0)).then(|| state.waiters.enter())?
+        };
+        Some(Self { feed, place, position: 0, done: false })
     }
 
     /// Reads what comes from now on, as the lead.
@@ -139,8 +160,8 @@ impl Reader {
         let (place, position) = {
             let mut state = lock(&feed.state);
             let place = state.waiters.enter();
-            (state.lead, state.pace) = (Lead::Reader(place), state.len());
-            (place, state.len())
+            (state.lead, state.pace) = (Lead::Reader(place), state.buffer.len());
+            (place, state.buffer.len())
         };
         Self { feed, place, position, done: false }
     }
@@ -173,7 +194,7 @@ impl Reader {
     /// The next piece, and the driver, if it waited for that.
     fn read(&mut self, cx: &Context<'_>) -> (Poll<Option<Read>>, Option<Waker>) {
         let mut state = lock(&self.feed.state);
-        let Some(piece) = state.piece(self.position) else {
+        let Some(piece) = state.buffer.piece(self.position) else {
             return (Poll::Ready(Some(Err(BodyError::new(FELL_BEHIND)))), None);
         };
         self.position += piece.len() as u64;
@@ -215,13 +236,8 @@ impl Drop for Reader {
 
 type Read = Result<Frame<Bytes>, BodyError>;
 
-#[derive(Default)]
 struct State {
-    bytes: Vec<u8>,
-    /// How many bytes came before those.
-    gone: u64,
-    /// All of them, once they are.
-    whole: Option<Bytes>,
+    buffer: Buffer,
     /// The cause of a failure goes to one of the readers.
     end: Option<Result<Option<HeaderMap>, Option<BoxError>>>,
     relay: bool,
@@ -245,10 +261,6 @@ enum Lead {
 }
 
 impl State {
-    fn len(&self) -> u64 {
-        self.gone + self.bytes.len() as u64
-    }
-
     /// Notes how far a reader has come; gives the driver, if it waited for that.
     fn paced(&mut self, place: usize, position: u64) -> Option<Waker> {
         if self.lead == Lead::Free {
@@ -258,31 +270,25 @@ impl State {
             return None;
         }
         self.pace = position;
+        self.let_go();
         self.driver.take()
     }
 
-    /// What there is from `position` on, up to a piece; `None` if it is gone.
-    fn piece(&self, position: u64) -> Option<Bytes> {
-        let from = usize::try_from(position.checked_sub(self.gone)?).ok()?;
-        if let Some(whole) = &self.whole {
-            return (from <= whole.len()).then(|| whole.slice(from..));
+    /// Lets go what is further behind the lead than the window is long; nobody else
+    /// needs one.
+    fn let_go(&mut self) {
+        if self.relay {
+            let lead = if self.lead == Lead::Driver { self.buffer.len() } else { self.pace };
+            let window = if self.is_read_by_lead_only() { 0 } else { WINDOW };
+            self.buffer.let_go(lead.saturating_sub(window));
         }
-        let unread = self.bytes.get(from..)?;
-        Some(Bytes::copy_from_slice(&unread[..unread.len().min(PIECE)]))
     }
 
-    /// Lets go what is further behind the lead than the window is long.
-    fn let_go(&mut self) {
-        if !self.relay {
-            return;
-        }
-        let lead = if self.lead == Lead::Driver { self.len() } else { self.pace };
-        let behind = lead.saturating_sub(WINDOW).saturating_sub(self.gone);
-        // Not for every frame: what stays is moved.
-        if behind >= WINDOW {
-            self.bytes.drain(..usize::try_from(behind).unwrap_or(usize::MAX));
-            self.bytes.shrink_to(4 * WINDOW as usize);
-            self.gone += behind;
+    fn is_read_by_lead_only(&self) -> bool {
+        match self.lead {
+            Lead::Driver => self.waiters.is_empty(),
+            Lead::Reader(_) => self.waiters.len() == 1,
+            Lead::Free => false,
         }
     }
 }
@@ -290,8 +296,128 @@ impl State {
 /// How much a relay holds before and behind its lead, in bytes.
 const WINDOW: u64 = 128 << 10;
 
-/// The most that a reader takes at once while the body grows.
-const PIECE: usize = 64 << 10;
-
 const FELL_BEHIND: &str = "too slow for a response that is too large to be stored";
 const BROKE_OFF: &str = "the response that is shared with other clients broke off";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ENTRY: u64 = 1_000_000;
+
+    fn most(room: u64) -> Most {
+        Most { entry: ENTRY, room }
+    }
+
+    #[test]
+    fn what_is_announced_takes_nothing_before_it_comes() {
+        let room = Arc::<Room>::default();
+        let feed = Feed::new(Some(ENTRY), &room);
+        assert_eq!(feed.push(b"a", most(ENTRY)), Ok(()));
+        assert_eq!(room.taken(), 1);
+        for _ in 1..ENTRY / 1_000 {
+            feed.push(&[b'a'; 1_000], most(ENTRY)).unwrap();
+        }
+        feed.push(&[b'a'; 999], most(ENTRY)).unwrap();
+        assert!(feed.is_as_announced());
+        assert_eq!((room.taken(), lock(&feed.state).buffer.capacity()), (ENTRY, ENTRY));
+        assert_eq!((feed.whole().len() as u64, room.taken()), (ENTRY, 0));
+    }
+
+    #[test]
+    fn a_body_that_does_not_fit_is_not_kept_for_who_has_it_all() {
+        let room = Arc::<Room>::default();
+        let (feed, other) = (Feed::new(None, &room), Feed::new(None, &room));
+        feed.push(&[b'a'; 60], most(100)).unwrap();
+        assert_eq!(other.push(&[b'a'; 60], most(100)), Err(NO_ROOM));
+        assert_eq!((other.push(b"more", most(100)), other.is_relay()), (Ok(()), true));
+        assert_eq!(room.taken(), 60);
+        assert!(Reader::follow(other).is_none() && Reader::follow(feed.clone()).is_some());
+        assert_eq!(feed.push(&[b'a'; ENTRY as usize], most(u64::MAX)), Err(TOO_LARGE));
+        assert_eq!(room.taken(), 0);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Push(usize, usize),
+        Follow(usize),
+        Read(usize),
+        Leave(usize),
+        Whole(usize),
+        Drop(usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let any = 0..BODIES;
+        let step = prop_oneof![
+            6 => (any.clone(), 0..400_000_usize).prop_map(|(at, len)| Step::Push(at, len)),
+            2 => any.clone().prop_map(Step::Follow),
+            3 => any.clone().prop_map(Step::Read),
+            1 => any.clone().prop_map(Step::Leave),
+            1 => any.clone().prop_map(Step::Whole),
+            1 => any.prop_map(Step::Drop),
+        ];
+        prop::collection::vec(step, 1..80)
+    }
+
+    /// A body on its way, who reads it, and whether all of it is there.
+    struct Body {
+        feed: Arc<Feed>,
+        readers: Vec<Reader>,
+        whole: bool,
+    }
+
+    const BODIES: usize = 4;
+    const ROOM: u64 = 1_500_000;
+
+    proptest! {
+        #[test]
+        fn the_room_that_is_taken_is_that_of_the_buffers(
+            steps in steps(),
+            expected in prop::option::of(0..2 * ENTRY),
+        ) {
+            let room = Arc::<Room>::default();
+            let new = || {
+                let feed = Feed::new(expected, &room);
+                Body { feed, readers: Vec::new(), whole: false }
+            };
+            let mut bodies = [(); BODIES].map(|()| new());
+            let cx = Context::from_waker(Waker::noop());
+            for step in steps {
+                match step {
+                    Step::Push(at, len) if !bodies[at].whole => {
+                        let before = room.taken();
+                        let kept = bodies[at].feed.push(&vec![b'a'; len], most(ROOM));
+                        let relay = bodies[at].feed.is_relay();
+                        prop_assert!(kept.is_ok() || relay);
+                        prop_assert!(relay || room.taken() <= ROOM.max(before));
+                    }
+                    Step::Push(..) => {}
+                    Step::Follow(at) => {
+                        let reader = Reader::follow(bodies[at].feed.clone());
+                        prop_assert!(reader.is_some() || bodies[at].feed.is_relay());
+                        bodies[at].readers.extend(reader);
+                    }
+                    Step::Read(at) => {
+                        for reader in &mut bodies[at].readers {
+                            let _ = reader.poll_frame(&cx);
+                        }
+                    }
+                    Step::Leave(at) => drop(bodies[at].readers.pop()),
+                    Step::Whole(at) if !bodies[at].feed.is_relay() => {
+                        bodies[at].whole = true;
+                        bodies[at].feed.whole();
+                    }
+                    Step::Whole(_) => {}
+                    Step::Drop(at) => bodies[at] = new(),
+                }
+                let held = |body: &Body| lock(&body.feed.state).buffer.capacity();
+                prop_assert_eq!(room.taken(), bodies.iter().map(held).sum::<u64>());
+            }
+            drop(bodies);
+            prop_assert_eq!(room.taken(), 0);
+        }
+    }
+}

@@ -53,14 +53,11 @@ impl Fill {
 
 impl Tap<Bytes> for Fill {
     fn data(&mut self, data: &Bytes) {
-        let len = self.feed.push(data);
-        let Some(work) = &mut self.work else { return };
-        if let Some(tag) = &mut work.tag {
-            tag.update(data);
+        if let Err(why) = self.feed.push(data, self.shared.most()) {
+            return self.give_up(why);
         }
-        if len > self.shared.max_entry {
-            self.feed.relay();
-            self.give_up("too large");
+        if let Some(Work { tag: Some(tag), .. }) = self.work.as_deref_mut() {
+            tag.update(data);
         }
     }
 

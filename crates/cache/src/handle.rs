@@ -64,6 +64,8 @@ pub struct CacheStats {
     pub resources: u64,
     /// Bytes held now: bodies, fields, keys, purges and what the table itself needs.
     pub bytes: u64,
+    /// Bytes of bodies on their way into the cache, which come on top of that.
+    pub arriving: u64,
 }
 
 impl CacheStats {
@@ -101,6 +103,7 @@ impl CacheHandle {
             entries: size.entries,
             resources: size.resources,
             bytes: size.bytes,
+            arriving: self.shared.room.taken(),
         }
     }
 

@@ -132,10 +132,11 @@ impl Landed {
             return Sequel::Regroup(shared.variant(selection, fields));
         }
         let mut answer = match self {
-            Self::Arriving(arrival) => match age(&arrival.kept) {
-                Some(age) => arrival.answer(fields, age),
-                None => return Sequel::Alone,
-            },
+            Self::Arriving(arrival) => {
+                let answer = age(&arrival.kept).and_then(|age| arrival.answer(fields, age));
+                let Some(answer) = answer else { return Sequel::Alone };
+                answer
+            }
             // A part that was validated for who asked for no more.
             Self::Stored(entry) if !entry.can_answer(fields, false) => return Sequel::Alone,
             Self::Stored(entry) => match age(&entry.kept(now)) {

@@ -41,15 +41,21 @@ pub struct CacheLayer {
 }
 
 impl CacheLayer {
-    /// A cache that takes up to `capacity` bytes, all told.
+    /// A cache that takes up to `capacity` bytes: bodies, fields, keys, what is
+    /// noted of purges, and what the tables themselves need. Allocators keep a tenth
+    /// or so on top.
     ///
     /// A single response may take an eighth of it: [`max_entry`](Self::max_entry).
+    /// While responses are on their way their bodies take what is free, and in a full
+    /// cache an eighth of the capacity, or `max_entry` if that is more, on top. When
+    /// that is taken, others pass without being stored.
     pub fn new(capacity: u64) -> Self {
         let (clock, seed) = (Clock::system(), RandomState::new());
         let shared = Shared {
             store: Arc::new(Store::new(capacity)),
             flights: Flights::new(seed.clone()),
             loners: Arc::new(Loners::new(clock.now())),
+            room: Arc::default(),
             seed,
             clock,
             max_entry: capacity / 8,

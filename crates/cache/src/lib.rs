@@ -71,11 +71,15 @@
 //! - Who waits for another's response has no part in what that does not share:
 //!   requests with `no-cache`, `no-store`, `Authorization` or ranges go upstream
 //!   by themselves, and so do those of HEAD.
-//! - A response that outgrows the bound while others read it goes at the pace of
-//!   the client that asked for it first. Who falls behind gets an error.
+//! - A response that outgrows the bound, or what there is room for, while others
+//!   read it goes at the pace of the client that asked for it first. Who falls
+//!   behind gets an error.
+//! - When there is no room for more bodies on their way ([`CacheLayer::new`]), what
+//!   comes passes and is not stored.
 
 mod age;
 mod body;
+mod buffer;
 mod call;
 mod draft;
 mod entry;
@@ -103,6 +107,7 @@ mod policy;
 mod purges;
 mod refresh;
 mod resource;
+mod room;
 mod service;
 mod shared;
 mod status;

@@ -7,6 +7,7 @@ use ahash::RandomState;
 use http::{HeaderMap, HeaderName};
 use tower_edge_core::{Clock, Event, Observe, RequestHead};
 
+use crate::buffer::{Most, NO_ROOM, TOO_LARGE};
 use crate::entry::Entry;
 use crate::keys::Keys;
 use crate::landing::Flights;
@@ -14,6 +15,7 @@ use crate::loners::Loners;
 use crate::policy::{Rules, Selection};
 use crate::purges::{Purge, Scope};
 use crate::resource::ResourceKey;
+use crate::room::Room;
 use crate::status::{Forward, Status, StatusField};
 use crate::store::{Store, Ticket};
 
@@ -23,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     pub(crate) flights: Flights,
     pub(crate) loners: Arc<Loners>,
+    /// For what is on its way into the store.
+    pub(crate) room: Arc<Room>,
     pub(crate) seed: RandomState,
     pub(crate) clock: Clock,
     pub(crate) max_entry: u64,
@@ -70,6 +74,28 @@ impl Shared {
     /// that of a resource of which nothing is known.
     pub(crate) fn variant(&self, selection: &Selection, request: &HeaderMap) -> u64 {
         selection.digest(request, &self.seed).max(1)
+    }
+
+    /// How much of a body may be kept now, and of all that are under way: what is
+    /// free in the store, and an eighth of the capacity or one body of the largest
+    /// size besides, so that a full cache goes on learning.
+    pub(crate) fn most(&self) -> Most {
+        let capacity = self.store.capacity();
+        let besides = (capacity / UNDER_WAY).max(self.max_entry.min(capacity));
+        Most { entry: self.max_entry, room: besides + self.store.free() }
+    }
+
+    /// Why a body of so many bytes or more is not stored, if it is not.
+    ///
+    /// None begins when half of the room is taken: those that have begun are to
+    /// become whole.
+    pub(crate) fn refusal(&self, bytes: u64) -> Option<&'static str> {
+        let (Most { entry, room }, taken) = (self.most(), self.room.taken());
+        match bytes {
+            _ if bytes > entry => Some(TOO_LARGE),
+            _ if taken > room / 2 || bytes > room - taken => Some(NO_ROOM),
+            _ => None,
+        }
     }
 
     /// Removes what is stored for a target, whoever's it is, and what is on its way
@@ -129,3 +155,7 @@ impl fmt::Debug for Shared {
 
 /// How long a response is fresh whose origin says nothing.
 pub(crate) type DefaultTtl = Arc<dyn Fn(&RequestHead<'_>) -> Option<Duration> + Send + Sync>;
+
+/// The part of the capacity that bodies under way may take in a full cache: one in
+/// so many.
+const UNDER_WAY: u64 = 8;

@@ -32,6 +32,8 @@ pub(crate) struct Store {
     seed: RandomState,
     behind: OnceLock<Arc<Behind>>,
     capacity: u64,
+    /// What of that responses may take.
+    responses: u64,
 }
 
 /// What a store holds, and what it could not.
@@ -83,6 +85,7 @@ impl Store {
             seed,
             behind: OnceLock::new(),
             capacity,
+            responses,
         }
     }
 
@@ -253,6 +256,11 @@ impl Store {
     pub(crate) fn invalidate(&self, key: &ResourceKey) -> bool {
         self.epochs[self.slot(key)].fetch_add(1, Ordering::SeqCst);
         self.remove(key)
+    }
+
+    /// What is free, as of the last upkeep, in bytes.
+    pub(crate) fn free(&self) -> u64 {
+        self.responses.saturating_sub(self.resources.weighted_size())
     }
 
     /// What it holds, after upkeep is done.

@@ -32,6 +32,10 @@ impl Waiters {
         self.0.iter_mut().filter_map(|(_, slot)| slot.take()).collect()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -15,6 +15,7 @@ mod pieces;
 mod play;
 mod purge;
 mod ranges;
+mod room;
 mod rules;
 mod sections;
 mod shelf;
