@@ -4,6 +4,7 @@
 
 mod breaker;
 mod console;
+mod crowd;
 mod failures;
 mod flags;
 mod frames;

@@ -35,6 +35,13 @@ impl Connection {
         String::from_utf8(read).unwrap()
     }
 
+    /// Reads what there is into `buffer`, at least a byte; how many bytes that were.
+    pub async fn some(&mut self, buffer: &mut [u8]) -> usize {
+        let read = soon(self.0.read(buffer)).await.unwrap();
+        assert_ne!(read, 0, "the other side has closed");
+        read
+    }
+
     /// Reads until the other side closes, in whatever way.
     pub async fn rest(mut self) -> String {
         let mut read = Vec::new();

@@ -111,5 +111,6 @@ impl Buffer {
     }
 }
 
-/// The most that a reader takes at once while the body grows.
-const PIECE: usize = 64 << 10;
+/// The most that a reader takes at once while the body grows: each holds a copy of
+/// that while it is sent.
+const PIECE: usize = 16 << 10;
