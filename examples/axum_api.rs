@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::env;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -16,6 +17,7 @@ use axum::routing::get;
 use axum::{Router, serve};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 use tower_edge::Edge;
 use tower_edge::cache::CacheLayer;
 use tower_edge::metrics::LatencyLayer;
@@ -33,10 +35,16 @@ async fn main() -> std::io::Result<()> {
         )
     };
 
+    let memo = cache.handle().memo("lamps");
+    let names = async move |State(lamps): State<Lamps>| {
+        Json(memo.get_or_compute("names", FIVE_SECONDS, || named(lamps)).await)
+    };
+
     let app = Router::new()
         .route("/lamps/{id}", get(lamp).put(rename))
         .route("/me", get(me))
         .layer(Edge::new().latency(latency).cache(cache))
+        .route("/names", get(names))
         .route("/stats", get(stats))
         .with_state(Lamps::default());
 
@@ -64,16 +72,30 @@ async fn rename(State(lamps): State<Lamps>, Path(id): Path<u32>, name: String) -
     StatusCode::NO_CONTENT
 }
 
+/// The names of all lamps: a slow query, which is made once in five seconds,
+/// however many ask.
+async fn named(lamps: Lamps) -> Vec<String> {
+    sleep(Duration::from_millis(200)).await;
+    let lamps = lamps.read().unwrap_or_else(PoisonError::into_inner);
+    let mut names: Vec<_> = lamps.values().cloned().collect();
+    names.sort();
+    names
+}
+
 /// Nobody but the user may keep this.
 async fn me() -> Response {
     ([(CACHE_CONTROL, "private, max-age=60")], Json(json!({"name": "you"}))).into_response()
 }
+
+const FIVE_SECONDS: Duration = Duration::from_secs(5);
 
 const HINTS: &str = "\
 curl -i API/lamps/1
   # the second time from the cache: an Age, and `hit` in Cache-Status
 curl -i API/lamps/1 -X PUT -d 'a bright lamp'
   # renames it: the next GET asks the handler
+curl API/names
+  # takes 200 ms, and then nothing for five seconds: the handler remembers it
 curl -i API/me
   # private: never stored
 curl -I API/lamps/1

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use http::Uri;
 use tower_edge_core::{BoxError, Target};
 
+use crate::memo::Memo;
 use crate::purges::{Purge, Scope};
 use crate::shared::Shared;
 
@@ -130,6 +131,16 @@ impl CacheHandle {
     /// of the [effective target](Target); a query is not looked at.
     pub fn purge_prefix(&self, uri: &Uri, purge: Purge) {
         self.shared.purge(Scope::Prefix(Target::from_uri(uri)), purge);
+    }
+
+    /// The cache for functions: what it stores shares the memory of this cache, and
+    /// the tier behind it. Memos of one name are one.
+    ///
+    /// # Panics
+    ///
+    /// If there is a slash in the name.
+    pub fn memo(&self, name: &str) -> Memo {
+        Memo::new(self.shared.clone(), name)
     }
 
     /// Tells the tier behind memory what it does not know yet; at once if there is

@@ -11,6 +11,7 @@ use crate::handle::CacheHandle;
 use crate::keys::Keys;
 use crate::landing::Flights;
 use crate::loners::Loners;
+use crate::memo::Computations;
 use crate::policy::{Rules, SetCookie, StaleOnError};
 use crate::service::CacheService;
 use crate::shared::Shared;
@@ -54,6 +55,7 @@ impl CacheLayer {
         let shared = Shared {
             store: Arc::new(Store::new(capacity)),
             flights: Flights::new(seed.clone()),
+            computations: Computations::new(seed.clone()),
             loners: Arc::new(Loners::new(clock.now())),
             room: Arc::default(),
             seed,

@@ -55,6 +55,7 @@
 //! - **Keeps** what memory has no room for, and what is to survive a restart, in a
 //!   [`Tier`] behind it, if there is one. A hit in memory never waits for it, and
 //!   nobody for what is written to it.
+//! - **Remembers** what functions compute as well, in the same memory: [`Memo`].
 //! - **Says** what it did: `Age`, and `Cache-Status` (RFC 9211).
 //!
 //! # What it does not
@@ -100,6 +101,7 @@ mod layer;
 mod loners;
 mod lookup;
 mod mark;
+mod memo;
 #[cfg(test)]
 mod model;
 mod partial;
@@ -124,6 +126,7 @@ pub use etag::{EtagBody, EtagFuture, EtagLayer, EtagService};
 pub use future::ResponseFuture;
 pub use handle::{CacheHandle, CacheStats};
 pub use layer::CacheLayer;
+pub use memo::{Memo, Ttl};
 pub use policy::{SetCookie, StaleOnError};
 pub use purges::Purge;
 pub use service::CacheService;

@@ -12,6 +12,7 @@ use crate::entry::Entry;
 use crate::keys::Keys;
 use crate::landing::Flights;
 use crate::loners::Loners;
+use crate::memo::Computations;
 use crate::policy::{Rules, Selection};
 use crate::purges::{Purge, Scope};
 use crate::resource::ResourceKey;
@@ -24,6 +25,7 @@ use crate::store::{Store, Ticket};
 pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     pub(crate) flights: Flights,
+    pub(crate) computations: Computations,
     pub(crate) loners: Arc<Loners>,
     /// For what is on its way into the store.
     pub(crate) room: Arc<Room>,
@@ -55,6 +57,11 @@ pub(crate) struct Counts {
 impl Shared {
     /// Counts and tells what became of a request, its client among others.
     pub(crate) fn tell_of(&self, status: Status, fields: &mut HeaderMap) {
+        self.count(status);
+        StatusField::add(self.status.as_ref(), status, fields);
+    }
+
+    pub(crate) fn count(&self, status: Status) {
         let counter = match status {
             Status::Hit { ttl: 0.. } => &self.counts.hits,
             Status::Hit { .. } | Status::StaleOnError(..) => &self.counts.stale,
@@ -67,7 +74,6 @@ impl Shared {
         };
         counter.fetch_add(1, Ordering::Relaxed);
         self.tell(&Event::CacheLookup { found: status.word() });
-        StatusField::add(self.status.as_ref(), status, fields);
     }
 
     /// A digest of what tells the variants of a resource apart; never 0, which is

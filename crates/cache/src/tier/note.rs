@@ -3,7 +3,6 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::Uri;
 use serde::{Deserialize, Serialize};
 use tower_edge_core::Target;
 
@@ -21,8 +20,8 @@ impl Note {
     pub(crate) fn new(scope: Scope<'_>, purge: Purge, at: SystemTime) -> Self {
         let about = match scope {
             Scope::Everything => About::Everything,
-            Scope::Target(target) => About::Target(target.to_string()),
-            Scope::Prefix(target) => About::Prefix(target.to_string()),
+            Scope::Target(target) => About::Target(Parts::of(&target)),
+            Scope::Prefix(target) => About::Prefix(Parts::of(&target)),
             Scope::Tag(tag) => About::Tag(tag.to_owned()),
         };
         Self { about, hard: purge == Purge::Hard, at }
@@ -52,20 +51,12 @@ impl Note {
         self.at
     }
 
-    /// Shows what it is about, if that can be.
-    pub(crate) fn with_scope<R>(&self, show: impl FnOnce(Scope<'_>) -> R) -> R {
-        let target = |text: &str| text.parse::<Uri>();
+    pub(crate) fn scope(&self) -> Scope<'_> {
         match &self.about {
-            About::Everything => show(Scope::Everything),
-            About::Tag(tag) => show(Scope::Tag(tag)),
-            About::Target(text) => match target(text) {
-                Ok(uri) => show(Scope::Target(Target::from_uri(&uri))),
-                Err(_) => show(Scope::Everything),
-            },
-            About::Prefix(text) => match target(text) {
-                Ok(uri) => show(Scope::Prefix(Target::from_uri(&uri))),
-                Err(_) => show(Scope::Everything),
-            },
+            About::Everything => Scope::Everything,
+            About::Target(parts) => Scope::Target(parts.target()),
+            About::Prefix(parts) => Scope::Prefix(parts.target()),
+            About::Tag(tag) => Scope::Tag(tag),
         }
     }
 }
@@ -73,9 +64,34 @@ impl Note {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum About {
     Everything,
-    Target(String),
-    Prefix(String),
+    Target(Parts),
+    Prefix(Parts),
     Tag(String),
+}
+
+/// A target with memory of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Parts {
+    scheme: String,
+    authority: Option<String>,
+    path: String,
+    query: Option<String>,
+}
+
+impl Parts {
+    fn of(target: &Target<'_>) -> Self {
+        Self {
+            scheme: target.scheme().to_owned(),
+            authority: target.authority().map(str::to_owned),
+            path: target.path().to_owned(),
+            query: target.query().map(str::to_owned),
+        }
+    }
+
+    fn target(&self) -> Target<'_> {
+        let (authority, query) = (self.authority.as_deref(), self.query.as_deref());
+        Target::from_parts(&self.scheme, authority, &self.path, query)
+    }
 }
 
 const VERSION: u8 = 1;
@@ -83,6 +99,8 @@ const VERSION: u8 = 1;
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use http::Uri;
 
     use super::*;
 
@@ -97,7 +115,7 @@ mod tests {
             for purge in [Purge::Soft, Purge::Hard] {
                 let note = Note::read(&Note::new(scope, purge, at).write(), SystemTime::UNIX_EPOCH);
                 assert_eq!((note.purge(), note.at()), (purge, at));
-                note.with_scope(|read| assert_eq!(format!("{read:?}"), format!("{scope:?}")));
+                assert_eq!(format!("{:?}", note.scope()), format!("{scope:?}"));
             }
         }
     }

@@ -57,7 +57,7 @@ impl Shared {
                 let ago = wall.duration_since(note.at()).unwrap_or_default();
                 let at = now.checked_sub(ago).unwrap_or(now);
                 let purges = self.store.purges();
-                note.with_scope(|scope| purges.purge(scope, note.purge(), at));
+                purges.purge(note.scope(), note.purge(), at);
                 numbers.pair(number, purges.newest());
             }
             Ok(())

@@ -9,6 +9,7 @@ mod faults;
 mod handle;
 mod keys;
 mod leaving;
+mod memo;
 mod model;
 mod parts;
 mod pieces;
