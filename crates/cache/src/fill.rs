@@ -45,7 +45,7 @@ impl Fill {
         if let Some(work) = self.work.take() {
             self.shared.tell(&Event::CacheNotStored { why });
             if self.feed.is_relay() {
-                self.shared.loners.note(&work.draft.fetch.key, self.shared.clock.now());
+                self.shared.note_loner(&work.draft.fetch.key, self.shared.clock.now());
             }
         }
     }

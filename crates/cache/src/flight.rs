@@ -234,7 +234,7 @@ impl Fetch {
         if let Some(lead) = &self.lead
             && lead.land(Landed::Useless)
         {
-            shared.loners.note(&self.key, now);
+            shared.note_loner(&self.key, now);
         }
     }
 

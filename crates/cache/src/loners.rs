@@ -12,7 +12,8 @@ use crate::resource::ResourceKey;
 /// only go upstream more often for that.
 #[derive(Debug)]
 pub(crate) struct Loners {
-    /// Milliseconds since `start` until which a resource is known for that.
+    /// Milliseconds since `start` until which a resource is known for that, and, in
+    /// the lowest bit, whether something is stored for it.
     until: Box<[AtomicU64]>,
     start: Instant,
     seed: RandomState,
@@ -24,16 +25,24 @@ impl Loners {
         Self { until, start, seed: RandomState::new() }
     }
 
-    pub(crate) fn note(&self, key: &ResourceKey, now: Instant) {
-        self.place(key).store(self.millis(now + MEMORY), Ordering::Relaxed);
+    pub(crate) fn note(&self, key: &ResourceKey, now: Instant, is_stored: bool) {
+        let until = self.millis(now + MEMORY) << 1 | u64::from(is_stored);
+        self.place(key).store(until, Ordering::Relaxed);
+    }
+
+    /// Something is stored for a resource.
+    pub(crate) fn stored(&self, key: &ResourceKey) {
+        self.place(key).fetch_or(1, Ordering::Relaxed);
     }
 
     pub(crate) fn forget(&self, key: &ResourceKey) {
         self.place(key).store(0, Ordering::Relaxed);
     }
 
-    pub(crate) fn knows(&self, key: &ResourceKey, now: Instant) -> bool {
-        self.millis(now) < self.place(key).load(Ordering::Relaxed)
+    /// Whether it is one, and, if so, whether something is stored for it.
+    pub(crate) fn knows(&self, key: &ResourceKey, now: Instant) -> Option<bool> {
+        let noted = self.place(key).load(Ordering::Relaxed);
+        (self.millis(now) < noted >> 1).then_some(noted & 1 == 1)
     }
 
     fn place(&self, key: &ResourceKey) -> &AtomicU64 {

@@ -157,7 +157,7 @@ impl Shared {
             Some((_, Reuse::Unwanted)) => Forward::Request,
             None => missing(variants.as_ref(), request.headers()),
         };
-        let may_load = !is_all && entry.is_none() && !wishes.no_cache;
+        let may_load = !is_all && entry.is_none();
         if wishes.only_if_cached && !may_load {
             let mut answer = NOT_CACHED.response(request).map(ReplyBody::bytes);
             self.tell_of(Status::Unsatisfied, answer.headers_mut());
@@ -174,8 +174,8 @@ impl Shared {
         };
         let fetch = self.fetch(request, key, entry, nominated, now);
         let mut fetch = Box::new(Fetch { forward, ..fetch });
-        let is_loner = self.loners.knows(&fetch.key, now);
-        let waits = !is_loner && !wishes.only_if_cached && fetch.may_be_shared(&wishes);
+        let loner = self.loners.knows(&fetch.key, now);
+        let waits = loner.is_none() && !wishes.only_if_cached && fetch.may_be_shared(&wishes);
         if lead.is_none() && waits {
             let flight =
                 fetch.flight_key(variant.unwrap_or_else(|| self.newest(&variants, request)));
@@ -195,7 +195,8 @@ impl Shared {
         }
         fetch.lead = lead;
         match self.store.behind() {
-            Some(behind) if may_load && (!is_loner || wishes.only_if_cached) => {
+            // Of a loner it is known whether there is anything.
+            Some(behind) if may_load && (loner != Some(false) || wishes.only_if_cached) => {
                 Decision::Load(behind.clone(), fetch)
             }
             _ => Decision::Forward(Flight::Fetch(fetch)),

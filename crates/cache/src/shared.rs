@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ahash::RandomState;
 use http::{HeaderMap, HeaderName};
@@ -104,6 +104,12 @@ impl Shared {
         }
     }
 
+    /// Notes that what comes back for a resource is of no use to others, though it
+    /// may be stored.
+    pub(crate) fn note_loner(&self, key: &ResourceKey, now: Instant) {
+        self.loners.note(key, now, self.store.get(&key.resource()).is_some());
+    }
+
     /// Removes what is stored for a target, whoever's it is, and what is on its way
     /// there; whether there was anything, as far as is known.
     pub(crate) fn invalidate(&self, key: &ResourceKey) -> bool {
@@ -130,6 +136,7 @@ impl Shared {
         change: impl FnOnce(&[Arc<Entry>]) -> Option<Vec<Arc<Entry>>>,
     ) {
         self.store.change(key, ticket, change);
+        self.loners.stored(key);
         self.write_behind();
     }
 

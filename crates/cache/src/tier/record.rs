@@ -135,14 +135,15 @@ pub(crate) fn variant(selection: &Selection) -> u128 {
     digest.first_chunk().map_or(0, |half| u128::from_be_bytes(*half))
 }
 
-/// How long a response is of use: while it may be served, and, if it can be
-/// validated, for a day more.
+/// How long a response is of use: while it may be served without asking anybody,
+/// and for a while more, since clients may accept it then, or the origin validate
+/// it.
 pub(crate) fn keep(entry: &Entry, now: Instant) -> Duration {
     let kept = entry.came();
     let left = kept.freshness.lifetime().saturating_sub(kept.freshness.age(now));
     let stale = kept.stale.while_revalidate.max(kept.stale.if_error);
     let can_be_validated = entry.origin_tag().is_some() || entry.fields.contains_key(LAST_MODIFIED);
-    left.saturating_add(stale).saturating_add(if can_be_validated { DAY } else { Duration::ZERO })
+    left.saturating_add(stale).saturating_add(if can_be_validated { DAY } else { MINUTE })
 }
 
 /// All but the bytes of a body.
@@ -221,6 +222,7 @@ const START: usize = CHECKED + 4;
 const SKEW: Duration = Duration::from_secs(60);
 
 const DAY: Duration = Duration::from_secs(86_400);
+const MINUTE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "an instant to count from")]
@@ -380,7 +382,7 @@ mod tests {
         };
         let seconds = Duration::from_secs;
         // The tag of the cache is unknown to the origin.
-        assert_eq!(kept(&[]), seconds(9 + 2));
+        assert_eq!(kept(&[]), seconds(9 + 2 + 60));
         assert_eq!(kept(&[("last-modified", "x")]), seconds(9 + 2 + 86_400));
     }
 }

@@ -90,7 +90,7 @@ impl Shared {
         let seen = lock(&behind.numbers).theirs(entry.mark().seen());
         let record = record::write(&key, entry, seen, moment)?;
         let keep = record::keep(entry, moment.now);
-        (!keep.is_zero()).then_some(Change::Put { key, variant, record, keep })
+        Some(Change::Put { key, variant, record, keep })
     }
 }
 
