@@ -107,11 +107,13 @@ impl<'a> Target<'a> {
 
 impl PartialEq for Target<'_> {
     fn eq(&self, other: &Self) -> bool {
+        // Most are written the same, which is cheaper to see.
+        let same = |mine: &str, other: &str| mine == other || mine.eq_ignore_ascii_case(other);
         self.path == other.path
             && self.query == other.query
-            && self.scheme.eq_ignore_ascii_case(other.scheme)
+            && same(self.scheme, other.scheme)
             && match (self.authority, other.authority) {
-                (Some(mine), Some(other)) => mine.eq_ignore_ascii_case(other),
+                (Some(mine), Some(other)) => same(mine, other),
                 (None, None) => true,
                 _ => false,
             }
@@ -168,7 +170,8 @@ fn host<'a>(head: &RequestHead<'a>) -> Option<&'a str> {
 }
 
 fn without_noise<'a>(authority: &'a str, scheme: &str) -> Option<&'a str> {
-    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let user = authority.bytes().rposition(|c| c == b'@');
+    let authority = user.map_or(authority, |at| &authority[at + 1..]);
     let default = match scheme {
         "https" => ":443",
         _ => ":80",
