@@ -218,11 +218,13 @@ impl Store {
         ticket: Ticket,
         change: impl FnOnce(&[Arc<Entry>]) -> Option<Vec<Arc<Entry>>>,
     ) {
-        if !self.holds(ticket) {
-            return;
-        }
         let mut put = 0;
         self.resources.entry_by_ref(key).and_compute_with(|stored| {
+            // Not before: an invalidation counts first and then waits for its turn
+            // here, so either it is seen or it finds what is put.
+            if !self.holds(ticket) {
+                return Op::Nop;
+            }
             let stored = stored.map(moka::Entry::into_value).unwrap_or_default();
             match change(&self.left(key, &stored)) {
                 None => Op::Nop,
@@ -235,11 +237,6 @@ impl Store {
             }
         });
         self.note(put);
-        // An invalidation counts first and removes then: one that came between
-        // the look above and the change is seen here.
-        if !self.holds(ticket) {
-            self.remove(key);
-        }
     }
 
     /// Counts what was put, and lets moka make room for it in time: by itself it
@@ -255,7 +252,13 @@ impl Store {
     /// Removes what is stored for a resource, and what is on its way there.
     pub(crate) fn invalidate(&self, key: &ResourceKey) -> bool {
         self.epochs[self.slot(key)].fetch_add(1, Ordering::SeqCst);
-        self.remove(key)
+        let removed = self.resources.entry_by_ref(key).and_compute_with(|_| {
+            if let Some(behind) = self.behind() {
+                lock(&behind.pending).remove_all(key);
+            }
+            Op::Remove
+        });
+        matches!(removed, CompResult::Removed(_))
     }
 
     /// What is free, as of the last upkeep, in bytes.
@@ -273,13 +276,6 @@ impl Store {
             resources: self.resources.entry_count(),
             bytes,
         }
-    }
-
-    fn remove(&self, key: &ResourceKey) -> bool {
-        if let Some(behind) = self.behind() {
-            lock(&behind.pending).remove_all(key);
-        }
-        self.resources.remove(key).is_some()
     }
 
     /// Those that were not purged for good.

@@ -7,6 +7,7 @@ mod contract;
 mod etag;
 mod faults;
 mod handle;
+mod hot;
 mod keys;
 mod leaving;
 mod memo;
