@@ -61,6 +61,23 @@ impl Entry {
         Self::prepared(self.status, fields, content, trailers, selection, kept, own.cloned())
     }
 
+    /// The same response in memory of its own, but for the bytes of the body: only
+    /// who holds those is counted apart.
+    pub(crate) fn apart(&self) -> Self {
+        Self {
+            status: self.status,
+            fields: trimmed(&apart(&self.fields)),
+            unmodified: trimmed(&apart(&self.unmodified)),
+            content: self.content.apart(),
+            trailers: self.trailers.as_ref().map(|trailers| trimmed(&apart(trailers))),
+            selection: self.selection.clone(),
+            kept: self.kept,
+            mark: self.mark.clone(),
+            own_tag: self.own_tag,
+            head: self.head + texts(&self.unmodified),
+        }
+    }
+
     /// The response with what it is to know of purges; without, all there were
     /// are taken to be about it.
     pub(crate) fn marked(self, mark: Mark) -> Self {
@@ -199,6 +216,16 @@ fn with_slots(mut fields: HeaderMap) -> HeaderMap {
 
 /// Copies fields so that their values share one buffer made for them.
 fn compacted(fields: &HeaderMap) -> HeaderMap {
+    copied(fields, HeaderName::clone)
+}
+
+/// Copies fields so that they share nothing, not even long names.
+fn apart(fields: &HeaderMap) -> HeaderMap {
+    let own = |name: &HeaderName| HeaderName::from_bytes(name.as_str().as_bytes());
+    copied(fields, |name| own(name).unwrap_or_else(|_| name.clone()))
+}
+
+fn copied(fields: &HeaderMap, named: impl Fn(&HeaderName) -> HeaderName) -> HeaderMap {
     let mut buffer = BytesMut::with_capacity(fields.values().map(HeaderValue::len).sum());
     fields.values().for_each(|value| buffer.extend_from_slice(value.as_bytes()));
     let mut buffer = buffer.freeze();
@@ -208,7 +235,7 @@ fn compacted(fields: &HeaderMap) -> HeaderMap {
         // The bytes were a value before, so they are one now.
         if let Ok(mut copy) = HeaderValue::from_maybe_shared(bytes) {
             copy.set_sensitive(value.is_sensitive());
-            compacted.append(name, copy);
+            compacted.append(named(name), copy);
         }
     }
     compacted

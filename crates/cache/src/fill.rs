@@ -1,11 +1,11 @@
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::header::ETAG;
 use http::{HeaderMap, StatusCode};
 use tower_edge_core::{BoxError, End, Event, Tap};
 
+use crate::counts::Count;
 use crate::draft::{Arrival, Draft};
 use crate::entry::Entry;
 use crate::feed::Feed;
@@ -74,7 +74,7 @@ impl Tap<Bytes> for Fill {
         if let Some(work) = self.work.take() {
             match work.store(&self.shared, trailers.clone()) {
                 Some(bytes) => {
-                    self.shared.counts.stored.fetch_add(1, Ordering::Relaxed);
+                    self.shared.counts.add(Count::Stored);
                     self.shared.tell(&Event::CacheStored { bytes });
                 }
                 None => self.shared.tell(&Event::CacheNotStored { why: "outdated" }),

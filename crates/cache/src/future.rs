@@ -37,7 +37,7 @@ where
     ReqBody: Body + Send + 'static,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    pub(crate) fn new(inner: &S, request: Request<ReqBody>, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(inner: &S, request: Request<ReqBody>, shared: &Arc<Shared>) -> Self {
         Self { state: State::begin(inner, request, shared, None) }
     }
 }
@@ -120,12 +120,14 @@ where
     fn begin(
         inner: &S,
         request: Request<ReqBody>,
-        shared: Arc<Shared>,
+        shared: &Arc<Shared>,
         variant: Option<u64>,
     ) -> Self {
         let has_body = !request.body().is_end_stream();
-        let decision = shared.decide(&RequestHead::new(&request), has_body, variant);
-        Self::enter(decision, inner.clone(), request, shared, variant)
+        match shared.decide(&RequestHead::new(&request), has_body, variant) {
+            Decision::Answer(response) => Self::Answer(Some(response)),
+            decision => Self::enter(decision, inner.clone(), request, shared.clone(), variant),
+        }
     }
 
     fn enter(
@@ -229,7 +231,7 @@ where
                 }
             },
         };
-        State::begin(&inner, request, shared, again)
+        State::begin(&inner, request, &shared, again)
     }
 }
 

@@ -1,9 +1,9 @@
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use http::Uri;
 use tower_edge_core::{BoxError, Target};
 
+use crate::counts::Count;
 use crate::memo::Memo;
 use crate::purges::{Purge, Scope};
 use crate::shared::Shared;
@@ -93,13 +93,13 @@ impl CacheHandle {
         let counts = &self.shared.counts;
         let size = self.shared.store.size();
         CacheStats {
-            hits: counts.hits.load(Ordering::Relaxed),
-            stale: counts.stale.load(Ordering::Relaxed),
-            validated: counts.validated.load(Ordering::Relaxed),
-            collapsed: counts.collapsed.load(Ordering::Relaxed),
-            misses: counts.missed.load(Ordering::Relaxed),
-            passed: counts.passed.load(Ordering::Relaxed),
-            stored: counts.stored.load(Ordering::Relaxed),
+            hits: counts.of(Count::Hit),
+            stale: counts.of(Count::Stale),
+            validated: counts.of(Count::Validated),
+            collapsed: counts.of(Count::Collapsed),
+            misses: counts.of(Count::Missed),
+            passed: counts.of(Count::Passed),
+            stored: counts.of(Count::Stored),
             evicted: size.evicted,
             entries: size.entries,
             resources: size.resources,

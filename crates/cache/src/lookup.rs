@@ -10,6 +10,7 @@ use tower_edge_core::{Problem, ReplyBody, RequestHead, Step, Trace};
 
 use crate::entry::Entry;
 use crate::flight::{Fetch, Flight};
+use crate::front::Glance;
 use crate::landing::{FlightKey, Follow, Join, Landed, Lead};
 use crate::policy::{RequestDirectives, Reuse, ask_for, is_for_others, is_reusable, reuse};
 use crate::refresh::Refresh;
@@ -91,8 +92,17 @@ impl Shared {
         now: Instant,
         variant: Option<u64>,
     ) -> Decision<B> {
-        let is_all = self.store.behind().is_none();
-        let found = Found { variants: self.store.get(resource), is_all, lead: None };
+        let hash = self.store.hash(resource);
+        let wanted = match self.glance(request, resource, hash, now) {
+            Glance::Found(answer) => return Decision::Answer(answer),
+            Glance::Wanted(version) => Some(version),
+            Glance::Nothing => None,
+        };
+        let variants = self.store.get(resource);
+        if let (Some(version), Some(stored)) = (wanted, &variants) {
+            self.keep(resource, (hash, version), stored, now);
+        }
+        let found = Found { variants, is_all: self.store.behind().is_none(), lead: None };
         self.choose(request, resource, found, now, variant)
     }
 

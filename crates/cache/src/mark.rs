@@ -31,8 +31,7 @@ impl Mark {
     /// A mark that knows the same purges, for other tags as well.
     pub(crate) fn with_tags(&self, tags: Box<[u64]>) -> Self {
         let tags = self.tags.iter().chain(&tags).copied().collect();
-        let doubtful = self.is_doubtful().into();
-        Self { seen: self.seen().into(), tags, since: self.since.clone(), doubtful }
+        Self { tags, ..self.clone() }
     }
 
     pub(crate) fn seen(&self) -> u64 {
@@ -86,5 +85,14 @@ impl Mark {
     /// What it takes of memory beside itself, in bytes.
     pub(crate) fn weight(&self) -> usize {
         allocated(size_of_val(&*self.tags))
+    }
+}
+
+impl Clone for Mark {
+    fn clone(&self) -> Self {
+        // What was noted of the purges up to that one is there then.
+        let seen = self.seen().into();
+        let doubtful = self.is_doubtful().into();
+        Self { seen, doubtful, since: self.since.clone(), tags: self.tags.clone() }
     }
 }

@@ -1,21 +1,28 @@
-//! The flight table as it ships, its source compiled once more over loom's
-//! mutexes: every interleaving of its threads is run that switches between them
-//! up to twice at will.
+//! The flight table and the front as they ship, their sources compiled once more
+//! over loom's mutexes and atomics: every interleaving of their threads is run that
+//! switches between them up to twice at will.
 
 #![expect(clippy::duplicate_mod, reason = "the same source over other mutexes is the point")]
 #![expect(dead_code, reason = "a model uses what it checks, and nobody uses it")]
 
 #[path = "flights.rs"]
 mod flights;
+#[path = "front.rs"]
+mod front;
 #[path = "waiters.rs"]
 mod waiters;
 
-/// Stands in for the module of this name beside the table.
+/// Stands in for the module of this name beside the tables.
 mod sync {
+    pub(super) use loom::sync::atomic::AtomicU64;
     pub(super) use loom::sync::{Arc, Mutex};
 
     pub(super) fn lock<T>(mutex: &Mutex<T>) -> loom::sync::MutexGuard<'_, T> {
         mutex.lock().expect("nothing panics while it is held")
+    }
+
+    pub(super) fn try_lock<T>(mutex: &Mutex<T>) -> Option<loom::sync::MutexGuard<'_, T>> {
+        mutex.try_lock().ok()
     }
 }
 
@@ -27,6 +34,8 @@ use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
 
 use self::flights::{Flights, Join};
+use self::front::{Front, Glance, Shape};
+use self::sync::{Mutex, lock};
 
 type Table = Flights<u8, u64, BuildHasherDefault<DefaultHasher>>;
 
@@ -70,6 +79,44 @@ impl World {
     }
 }
 
+/// A table of one number, and the front before it.
+struct Fronted {
+    front: Front<u64>,
+    table: Mutex<u64>,
+}
+
+impl Fronted {
+    /// With two stripes, in which the next request will make the number be kept.
+    fn new() -> Arc<Self> {
+        let shape = Shape { stripes: 2, places: 1, words: 1, budget: 2 };
+        let new = Self { front: Front::new(shape), table: Mutex::new(0) };
+        (0..3).for_each(|_| (0..2).for_each(|slot| _ = new.read(slot)));
+        Arc::new(new)
+    }
+
+    fn read(&self, slot: usize) -> u64 {
+        match self.front.glance(slot, 1, |number| Some(*number)) {
+            Glance::Found(number) => number,
+            Glance::Wanted(version) => {
+                let number = *lock(&self.table);
+                self.front.keep(slot, 1, version, number, 1);
+                number
+            }
+            Glance::Nothing => *lock(&self.table),
+        }
+    }
+
+    fn add(&self) -> u64 {
+        let new = {
+            let mut number = lock(&self.table);
+            *number += 1;
+            *number
+        };
+        self.front.forget(1);
+        new
+    }
+}
+
 fn interleaved(run: impl Fn() + Send + Sync + 'static) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(2);
@@ -100,5 +147,42 @@ fn a_follower_of_a_lost_flight_is_woken_and_leads() {
         assert_eq!(world.ask(false), Some(1));
         assert!(matches!(leader.join().unwrap(), None | Some(1)));
         assert_eq!(world.calls.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn nobody_reads_in_front_what_was_changed_before() {
+    interleaved(|| {
+        let fronted = Fronted::new();
+        let done = Arc::new(AtomicU64::new(0));
+        let (changed, told) = (fronted.clone(), done.clone());
+        let writer = thread::spawn(move || {
+            told.store(changed.add(), Ordering::SeqCst);
+            assert_eq!(changed.read(1), 1);
+        });
+        for _ in 0..2 {
+            let least = done.load(Ordering::SeqCst);
+            assert!(fronted.read(0) >= least);
+        }
+        writer.join().unwrap();
+        assert_eq!([fronted.read(0), fronted.read(1)], [1; 2]);
+        fronted.front.forget(1);
+        assert_eq!(fronted.front.weight(), 0);
+    });
+}
+
+#[test]
+fn two_changes_leave_nothing_of_the_first_in_front() {
+    interleaved(|| {
+        let fronted = Fronted::new();
+        let other = fronted.clone();
+        let writer = thread::spawn(move || {
+            let new = other.add();
+            assert!(other.read(1) >= new);
+        });
+        let new = fronted.add();
+        assert!(fronted.read(0) >= new);
+        writer.join().unwrap();
+        assert_eq!([fronted.read(0), fronted.read(1)], [2; 2]);
     });
 }

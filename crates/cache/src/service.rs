@@ -44,6 +44,6 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        ResponseFuture::new(&self.inner, request, self.shared.clone())
+        ResponseFuture::new(&self.inner, request, &self.shared)
     }
 }

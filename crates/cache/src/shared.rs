@@ -1,6 +1,5 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ahash::RandomState;
@@ -8,6 +7,7 @@ use http::{HeaderMap, HeaderName};
 use tower_edge_core::{Clock, Event, Observe, RequestHead};
 
 use crate::buffer::{Most, NO_ROOM, TOO_LARGE};
+use crate::counts::{Count, Counts};
 use crate::entry::Entry;
 use crate::keys::Keys;
 use crate::landing::Flights;
@@ -43,17 +43,6 @@ pub(crate) struct Shared {
     pub(crate) counts: Arc<Counts>,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) hits: AtomicU64,
-    pub(crate) stale: AtomicU64,
-    pub(crate) validated: AtomicU64,
-    pub(crate) collapsed: AtomicU64,
-    pub(crate) missed: AtomicU64,
-    pub(crate) passed: AtomicU64,
-    pub(crate) stored: AtomicU64,
-}
-
 impl Shared {
     /// Counts and tells what became of a request, its client among others.
     pub(crate) fn tell_of(&self, status: Status, fields: &mut HeaderMap) {
@@ -62,17 +51,16 @@ impl Shared {
     }
 
     pub(crate) fn count(&self, status: Status) {
-        let counter = match status {
-            Status::Hit { ttl: 0.. } => &self.counts.hits,
-            Status::Hit { .. } | Status::StaleOnError(..) => &self.counts.stale,
-            Status::Collapsed(_) => &self.counts.collapsed,
-            Status::Validated(_) => &self.counts.validated,
+        self.counts.add(match status {
+            Status::Hit { ttl: 0.. } => Count::Hit,
+            Status::Hit { .. } | Status::StaleOnError(..) => Count::Stale,
+            Status::Collapsed(_) => Count::Collapsed,
+            Status::Validated(_) => Count::Validated,
             Status::Forwarded(Forward::Bypass | Forward::Method)
             | Status::Stored(Forward::Method)
-            | Status::Unsatisfied => &self.counts.passed,
-            Status::Forwarded(_) | Status::Stored(_) => &self.counts.missed,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+            | Status::Unsatisfied => Count::Passed,
+            Status::Forwarded(_) | Status::Stored(_) => Count::Missed,
+        });
         self.tell(&Event::CacheLookup { found: status.word() });
     }
 

@@ -10,6 +10,8 @@ use moka::ops::compute::{CompResult, Op};
 use moka::sync::Cache;
 
 use crate::entry::Entry;
+use crate::front::Front;
+use crate::hot::{self, Hot};
 use crate::purges::{Purge, Purges, RECORD, Scope};
 use crate::resource::{Resource, ResourceKey};
 use crate::sync::lock;
@@ -29,6 +31,7 @@ pub(crate) struct Store {
     unnoted: AtomicU64,
     /// How much of that there may be.
     most_unnoted: u64,
+    front: Arc<Front<Hot>>,
     seed: RandomState,
     behind: OnceLock<Arc<Behind>>,
     capacity: u64,
@@ -69,12 +72,17 @@ impl Store {
             u32::try_from(weight).unwrap_or(u32::MAX)
         };
         let seed = RandomState::new();
-        let responses = capacity.saturating_sub((most_purges * RECORD) as u64);
+        let front = Arc::new(hot::front(capacity));
+        let aside = (most_purges * RECORD) as u64 + front.budget();
+        let responses = capacity.saturating_sub(aside);
         let resources = Cache::builder().max_capacity(responses).weigher(weigh);
         let held = Arc::new(Held::default());
-        let counted = held.clone();
-        let resources = resources
-            .eviction_listener(move |_, variants: Variants, cause| counted.leave(&variants, cause));
+        let (counted, fronted, hasher) = (held.clone(), front.clone(), seed.clone());
+        // It is told of all that changes or goes, before those who change it return.
+        let resources = resources.eviction_listener(move |key, variants: Variants, cause| {
+            counted.leave(&variants, cause);
+            fronted.forget(hasher.hash_one(&*key));
+        });
         Self {
             resources: resources.build_with_hasher(seed.clone()),
             epochs: (0..EPOCHS).map(|_| AtomicU64::new(0)).collect(),
@@ -82,6 +90,7 @@ impl Store {
             held,
             unnoted: AtomicU64::new(0),
             most_unnoted: capacity / UNNOTED,
+            front,
             seed,
             behind: OnceLock::new(),
             capacity,
@@ -101,6 +110,21 @@ impl Store {
 
     pub(crate) fn behind(&self) -> Option<&Arc<Behind>> {
         self.behind.get()
+    }
+
+    /// What is held in front of it.
+    pub(crate) fn front(&self) -> &Front<Hot> {
+        &self.front
+    }
+
+    /// By which the front knows a resource.
+    pub(crate) fn hash(&self, resource: &Resource<'_>) -> u64 {
+        self.seed.hash_one(resource)
+    }
+
+    /// Tells who decides what stays that a resource was asked for.
+    pub(crate) fn touch(&self, resource: &Resource<'_>) {
+        drop(self.resources.get(resource));
     }
 
     /// What is stored for a resource, and has not been purged for good.
@@ -269,7 +293,7 @@ impl Store {
     /// What it holds, after upkeep is done.
     pub(crate) fn size(&self) -> Size {
         self.resources.run_pending_tasks();
-        let bytes = self.resources.weighted_size() + self.purges.weight();
+        let bytes = self.resources.weighted_size() + self.purges.weight() + self.front.weight();
         Size {
             evicted: self.held.evicted.load(Ordering::Relaxed),
             entries: self.held.entries.load(Ordering::Relaxed),

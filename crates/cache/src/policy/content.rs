@@ -56,6 +56,14 @@ impl Content {
         }
     }
 
+    /// The same bytes; who holds them is counted apart from here on.
+    pub(crate) fn apart(&self) -> Self {
+        match self {
+            Self::Whole(bytes) => Self::Whole(Bytes::from_owner(bytes.clone())),
+            Self::Parts(_) => self.clone(),
+        }
+    }
+
     /// What both have of one representation (RFC 9110 §15.3.7.3).
     ///
     /// Who calls it knows by a strong validator that it is one. No more than `most`
