@@ -1,13 +1,19 @@
 //! What a cache costs, and what its hits save.
 //!
-//! - `hit_1k`, `hit_100k`: a fresh response of that size;
+//! - `hit_1k`, `hit_100k`, `hit_1m`: a fresh response of that size;
+//! - `hit_1k_2threads`: the same, while another thread asks for it all the time: in
+//!   total, two threads do twice as much in this time as one;
 //! - `hit_304`: a conditional request that a fresh response of 1 KiB answers;
+//! - `hit_range`: 100 bytes of a fresh response of 1 KiB;
+//! - `stale_swr`: a stale response, which is refreshed behind the client's back, out
+//!   of the measurement;
 //! - `miss_1k`: a response that is stored, once the cache is full;
 //! - `uncacheable`: a response that must not be stored;
 //! - `clone`: a clone of the service, not dropped.
 //!
 //! `bare` is the service behind the cache. A peer is left out of what it does not
-//! do: none answers 304, and axum-response-cache stores what it must not.
+//! do: none answers 304 or 206, or stale without making somebody wait, and
+//! axum-response-cache stores what it must not.
 
 use std::convert::Infallible;
 use std::process::ExitCode;
@@ -35,15 +41,35 @@ fn main() -> ExitCode {
     let hit = Scenario::new("hit_1k", get(), upstream());
     all(&mut bench, &hit, called, called.without_upstream());
 
-    let hit = Scenario::new("hit_100k", get(), Upstream::new(100 * KIB).field(fresh));
-    let large = Reply::new(StatusCode::OK, 100 * KIB);
-    all(&mut bench, &hit, large, large.without_upstream());
+    let hit = Scenario::new("hit_1k_2threads", get(), upstream());
+    let stored = called.without_upstream();
+    bench.calls_beside(&hit, "bare", called, |upstream| upstream);
+    bench.calls_beside(&hit, "tower-edge", stored, tower_edge);
+    bench.calls_beside(&hit, "tower-http-cache", stored, tower_http_cache);
+    bench.calls_beside(&hit, "http-cache-tower", stored, http_cache_tower);
+    bench.calls_beside(&hit, "axum-response-cache", stored, axum_response_cache);
+
+    for (scenario, size) in [("hit_100k", 100 * KIB), ("hit_1m", KIB * KIB)] {
+        let hit = Scenario::new(scenario, get(), Upstream::new(size).field(fresh));
+        let large = Reply::new(StatusCode::OK, size);
+        all(&mut bench, &hit, large, large.without_upstream());
+    }
 
     let tagged = upstream().field(("etag", "\"1\""));
     let hit = Scenario::new("hit_304", get().field("if-none-match", "\"1\""), tagged);
     bench.calls(&hit, "bare", called, |upstream| upstream);
     let unmodified = Reply::new(StatusCode::NOT_MODIFIED, 0).without_upstream();
     bench.calls(&hit, "tower-edge", unmodified, tower_edge);
+
+    let hit = Scenario::new("hit_range", get().field("range", "bytes=100-199"), upstream());
+    bench.calls(&hit, "bare", called, |upstream| upstream);
+    let part = Reply::new(StatusCode::PARTIAL_CONTENT, 100).without_upstream();
+    bench.calls(&hit, "tower-edge", part, tower_edge);
+
+    let stale = ("cache-control", "max-age=0, stale-while-revalidate=3600");
+    let hit = Scenario::new("stale_swr", get(), Upstream::new(KIB).field(stale));
+    bench.calls(&hit, "bare", called, |upstream| upstream);
+    bench.calls(&hit, "tower-edge", called, tower_edge);
 
     let miss = Scenario::new("miss_1k", get().distinct(), upstream());
     all(&mut bench, &miss, called, called);
@@ -74,7 +100,7 @@ fn by_the_rules(bench: &mut Bench, scenario: &Scenario, bare: Reply, cached: Rep
 }
 
 fn tower_edge(upstream: Upstream) -> CacheService<Upstream> {
-    CacheLayer::new(CAPACITY).layer(upstream)
+    CacheLayer::new(CAPACITY).max_entry(CAPACITY).layer(upstream)
 }
 
 fn tower_http_cache(

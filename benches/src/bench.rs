@@ -8,7 +8,7 @@ use criterion::{BenchmarkId, Criterion};
 use crate::args::{Mode, UsageError};
 use crate::meter::Meter;
 use crate::within::Within;
-use crate::{Calls, Clones, Reply, Requests, Stage, Upstream, Work};
+use crate::{Beside, Calls, Clones, Reply, Requests, Stage, Upstream, Work};
 
 /// A group of scenarios, each done by several implementations.
 #[derive(Debug)]
@@ -66,6 +66,26 @@ impl Bench {
         let Scenario { name, requests, upstream } = scenario.clone();
         self.case(name, implementation, move || {
             Within::new(Calls::new(layer(upstream), requests.clone(), reply), within.clone())
+        });
+    }
+
+    /// As [`calls`](Self::calls), while another thread does the same with a clone of
+    /// the service.
+    pub fn calls_beside<S>(
+        &mut self,
+        scenario: &Scenario,
+        implementation: &'static str,
+        reply: Reply,
+        layer: impl Fn(Upstream) -> S + 'static,
+    ) where
+        S: Clone,
+        Calls<S>: Work + Send + 'static,
+    {
+        let Scenario { name, requests, upstream } = scenario.clone();
+        self.case(name, implementation, move || {
+            let service = layer(upstream);
+            let other = Calls::new(service.clone(), requests.clone(), reply);
+            Beside::new(Calls::new(service, requests.clone(), reply), other)
         });
     }
 

@@ -23,7 +23,7 @@ impl Upstream {
     ///
     /// # Panics
     ///
-    /// If that is more than 100 KiB.
+    /// If that is more than 1 MiB.
     pub fn new(bytes: usize) -> Self {
         Self { body: &BODY[..bytes], fields: None }
     }
@@ -82,4 +82,4 @@ thread_local! {
     static CALLS: Cell<u64> = const { Cell::new(0) };
 }
 
-static BODY: [u8; 100 * 1_024] = [b'x'; 100 * 1_024];
+static BODY: [u8; 1 << 20] = [b'x'; 1 << 20];
