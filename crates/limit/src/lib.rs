@@ -40,8 +40,8 @@
 //!
 //! To admit a request takes one reading of the clock and no allocation without
 //! response fields, and two with them, which are those of the response's map of
-//! fields if it had none. `cargo bench --bench overhead -- rate_limit` and
-//! `--bench limit` compare it with its peers.
+//! fields if it had none; one more where responses are charged. `cargo bench
+//! --bench overhead -- rate_limit` and `--bench limit` compare it with its peers.
 
 mod rate;
 

@@ -3,13 +3,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, Response};
 use http_body::Body;
-use tower_edge_core::{Expected, ReplyBody, ResponseHead};
+use tower_edge_core::{Expected, ResponseHead};
 
 use super::body::{RateLimitBody, Settle};
-use super::bucket::Standing;
 use super::charge::Charge;
 use super::charges::Costs;
 use super::shared::{Mode, Shared};
+use super::told::Told;
 
 /// What is to be done with the response to a request that was admitted.
 #[derive(Debug)]
@@ -17,50 +17,69 @@ pub(super) enum After {
     Nothing,
     Something {
         shared: Arc<Shared>,
-        costs: Costs,
         /// How the client stands, if it is told.
-        standing: Option<(usize, Standing)>,
-        method: Method,
+        told: Option<Told>,
+        /// What the response may be charged to.
+        debtor: Option<Box<Debtor>>,
     },
 }
 
+/// Who is charged for a response.
+#[derive(Debug)]
+pub(super) struct Debtor {
+    pub(super) costs: Costs,
+    method: Method,
+}
+
 impl After {
+    #[inline]
     pub(super) fn new(shared: &Arc<Shared>, method: &Method, costs: &Costs, nanos: u64) -> Self {
         let tells = (shared.fields || shared.common_fields) && shared.mode != Mode::Shadow;
-        let charges = shared.charges();
-        if !tells && !charges || costs.as_slice().is_empty() {
+        if !tells && !shared.charges || costs.as_slice().is_empty() {
             return Self::Nothing;
         }
-        let standing = if tells { shared.standing(costs, nanos) } else { None };
-        let (shared, method) = (shared.clone(), method.clone());
-        Self::Something { shared, costs: *costs, standing, method }
+        let told = if tells { shared.told(costs, nanos) } else { None };
+        let debtor = || Box::new(Debtor { costs: *costs, method: method.clone() });
+        let debtor = shared.charges.then(debtor);
+        Self::Something { shared: shared.clone(), told, debtor }
     }
 
-    pub(super) fn apply<B>(self, mut response: Response<B>) -> Response<RateLimitBody<B>>
+    #[inline]
+    pub(super) fn apply<B>(&mut self, response: Response<B>) -> Response<RateLimitBody<B>>
     where
         B: Body<Data = Bytes>,
     {
-        let Self::Something { shared, costs, standing, method } = self else {
-            return response.map(ReplyBody::inner).map(RateLimitBody::reply);
-        };
-        if let Some(standing) = standing {
-            shared.write(&costs, standing, response.headers_mut());
+        match std::mem::replace(self, Self::Nothing) {
+            Self::Nothing => passed(response),
+            Self::Something { shared, told, debtor } => done(shared, told, debtor, response),
         }
-        if !shared.charges() {
-            return response.map(ReplyBody::inner).map(RateLimitBody::reply);
-        }
-        let charge = response.extensions_mut().remove::<Charge>();
-        let by_now = charge.as_ref().map_or(0, Charge::take);
-        let head = ResponseHead::new(&response);
-        shared.charge_more(&costs, |limit| {
-            let charged = if limit.charged { by_now } else { 0 };
-            limit.charge_of(&head).saturating_add(charged)
-        });
-        let Some(charge) = charge else {
-            return response.map(ReplyBody::inner).map(RateLimitBody::reply);
-        };
-        let expected = Expected::of(&method, &head, &response.body().size_hint());
-        let settle = Settle::new(shared, &costs, charge);
-        response.map(|body| RateLimitBody::settling(body, settle, expected))
     }
+}
+
+#[inline]
+fn passed<B: Body<Data = Bytes>>(response: Response<B>) -> Response<RateLimitBody<B>> {
+    response.map(RateLimitBody::inner)
+}
+
+fn done<B: Body<Data = Bytes>>(
+    shared: Arc<Shared>,
+    told: Option<Told>,
+    debtor: Option<Box<Debtor>>,
+    mut response: Response<B>,
+) -> Response<RateLimitBody<B>> {
+    if let Some(told) = told {
+        shared.write(&told, response.headers_mut());
+    }
+    let Some(debtor) = debtor else { return passed(response) };
+    let charge = response.extensions_mut().remove::<Charge>();
+    let by_now = charge.as_ref().map_or(0, Charge::take);
+    let head = ResponseHead::new(&response);
+    shared.charge_more(&debtor.costs, |limit| {
+        let charged = if limit.charged { by_now } else { 0 };
+        limit.charge_of(&head).saturating_add(charged)
+    });
+    let Some(charge) = charge else { return passed(response) };
+    let expected = Expected::of(&debtor.method, &head, &response.body().size_hint());
+    let settle = Settle::new(shared, debtor, charge);
+    response.map(|body| RateLimitBody::settling(body, settle, expected))
 }

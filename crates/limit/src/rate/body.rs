@@ -5,10 +5,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
-use tower_edge_core::{End, Expected, ReplyBody, Tap, TapBody};
+use tower_edge_core::{End, Expected, Tap, TapBody};
 
+use super::after::Debtor;
 use super::charge::Charge;
-use super::charges::Costs;
+use super::limit::Limit;
 use super::shared::Shared;
 
 /// The body of the responses of [`RateLimit`](crate::RateLimit).
@@ -23,8 +24,12 @@ pub struct RateLimitBody<B: Body<Data = Bytes>> {
 }
 
 impl<B: Body<Data = Bytes>> RateLimitBody<B> {
-    pub(super) fn reply(body: ReplyBody<B>) -> Self {
-        Self { kind: Kind::Reply(body) }
+    pub(super) fn inner(body: B) -> Self {
+        Self { kind: Kind::Inner(body) }
+    }
+
+    pub(super) fn answer(bytes: Bytes) -> Self {
+        Self { kind: Kind::Answer(bytes) }
     }
 
     pub(super) fn settling(body: B, settle: Settle, expected: Expected) -> Self {
@@ -41,22 +46,28 @@ impl<B: Body<Data = Bytes>> Body for RateLimitBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().kind.project() {
-            KindProj::Reply(body) => body.poll_frame(cx),
+            KindProj::Inner(body) => body.poll_frame(cx),
             KindProj::Settling(body) => body.poll_frame(cx),
+            KindProj::Answer(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Reply(body) => body.is_end_stream(),
+            Kind::Inner(body) => body.is_end_stream(),
             Kind::Settling(body) => body.is_end_stream(),
+            Kind::Answer(bytes) => bytes.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Reply(body) => body.size_hint(),
+            Kind::Inner(body) => body.size_hint(),
             Kind::Settling(body) => body.size_hint(),
+            Kind::Answer(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }
     }
 }
@@ -65,13 +76,13 @@ impl<B: Body<Data = Bytes>> Body for RateLimitBody<B> {
 #[derive(Debug)]
 pub(super) struct Settle {
     shared: Arc<Shared>,
-    costs: Box<Costs>,
+    debtor: Box<Debtor>,
     charge: Charge,
 }
 
 impl Settle {
-    pub(super) fn new(shared: Arc<Shared>, costs: &Costs, charge: Charge) -> Self {
-        Self { shared, costs: Box::new(*costs), charge }
+    pub(super) fn new(shared: Arc<Shared>, debtor: Box<Debtor>, charge: Charge) -> Self {
+        Self { shared, debtor, charge }
     }
 }
 
@@ -81,7 +92,8 @@ impl Tap<Bytes> for Settle {
     fn end(&mut self, _: End<'_>) {
         let permits = self.charge.take();
         if permits > 0 {
-            self.shared.charge_more(&self.costs, |limit| if limit.charged { permits } else { 0 });
+            let charged = |limit: &Limit| if limit.charged { permits } else { 0 };
+            self.shared.charge_more(&self.debtor.costs, charged);
         }
     }
 }
@@ -89,6 +101,7 @@ impl Tap<Bytes> for Settle {
 #[pin_project(project = KindProj)]
 #[derive(Debug)]
 enum Kind<B: Body<Data = Bytes>> {
-    Reply(#[pin] ReplyBody<B>),
+    Inner(#[pin] B),
     Settling(#[pin] TapBody<B, Settle>),
+    Answer(Bytes),
 }

@@ -39,9 +39,10 @@ impl Bucket {
     }
 
     /// Charges a key if it has the permits.
+    #[inline]
     pub(crate) fn charge(&self, spot: Spot, nanos: u64, cost: u32) -> Tried {
-        let (rule, moment) = self.now(nanos);
-        self.table.charge(&rule, spot, moment, cost)
+        let rule = self.rule.load();
+        self.table.charge(&rule, spot, rule.moment(nanos), cost)
     }
 
     /// Charges a key whatever it has; tells whether one in use lost its place.
@@ -116,6 +117,7 @@ impl Shown {
         Self { version: AtomicU64::new(0), words, turn: Mutex::default() }
     }
 
+    #[inline]
     fn load(&self) -> Rule {
         loop {
             let version = self.version.load(Acquire);

@@ -10,7 +10,7 @@ use super::table::Spot;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     /// Which of the buckets.
-    pub(crate) bucket: u32,
+    pub(crate) bucket: u16,
     pub(crate) spot: Spot,
     pub(crate) permits: u32,
 }
@@ -40,9 +40,14 @@ pub(crate) fn charge_all(
     costs: &[Cost],
     nanos: u64,
 ) -> Result<usize, Refused> {
-    if costs.len() > 1
-        && let Some(refused) = longest(buckets, costs, nanos, |_| 0)
-    {
+    if let [cost] = costs {
+        let tried = cost.bucket(buckets).charge(cost.spot, nanos, cost.permits);
+        return match tried.verdict {
+            Verdict::Admit { .. } => Ok(usize::from(tried.evicted)),
+            Verdict::Refuse { wait } => Err(Refused { by: 0, wait }),
+        };
+    }
+    if let Some(refused) = longest(buckets, costs, nanos, |_| 0) {
         return Err(refused);
     }
     let mut evicted = 0;

@@ -8,7 +8,7 @@ use http::{Request, Response};
 use http_body::Body;
 use pin_project::pin_project;
 use tower::util::Oneshot;
-use tower_edge_core::{ReplyBody, RequestHead};
+use tower_edge_core::RequestHead;
 use tower_service::Service;
 
 use super::after::After;
@@ -20,29 +20,28 @@ use super::turn::Turn;
 /// Dropping it while the request waits for its quota costs nothing, and lets those
 /// behind it move up; later what was charged stays charged.
 #[pin_project]
-pub struct RateLimitFuture<S: Service<R>, R, B> {
+pub struct RateLimitFuture<S: Service<R>, R> {
     #[pin]
-    state: State<S, R, B>,
-    /// Taken when the inner service has answered.
-    after: Option<After>,
+    state: State<S, R>,
+    after: After,
 }
 
-impl<S: Service<R>, R, B> RateLimitFuture<S, R, B> {
-    pub(super) fn answer(response: Response<ReplyBody<B>>) -> Self {
-        Self { state: State::Answer(Some(response)), after: None }
+impl<S: Service<R>, R> RateLimitFuture<S, R> {
+    pub(super) fn answer(response: Response<Bytes>) -> Self {
+        Self { state: State::Answer(Some(Box::new(response))), after: After::Nothing }
     }
 
     pub(super) fn calling(future: S::Future, after: After) -> Self {
-        Self { state: State::Calling(future), after: Some(after) }
+        Self { state: State::Calling(future), after }
     }
 
     pub(super) fn waiting(turn: Turn, service: S, request: R) -> Self {
         let waiting = Box::new(Waiting { turn, call: Some((service, request)) });
-        Self { state: State::Waiting(waiting), after: None }
+        Self { state: State::Waiting(waiting), after: After::Nothing }
     }
 }
 
-impl<S, ReqBody, B> Future for RateLimitFuture<S, Request<ReqBody>, B>
+impl<S, ReqBody, B> Future for RateLimitFuture<S, Request<ReqBody>>
 where
     S: Service<Request<ReqBody>, Response = Response<B>>,
     B: Body<Data = Bytes>,
@@ -52,10 +51,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            let response = match this.state.as_mut().project() {
+            let polled = match this.state.as_mut().project() {
                 StateProj::Answer(response) => {
                     let response = response.take().expect(ENDED);
-                    return Poll::Ready(Ok(response.map(RateLimitBody::reply)));
+                    return Poll::Ready(Ok((*response).map(RateLimitBody::answer)));
                 }
                 StateProj::Waiting(waiting) => {
                     let admitted = ready!(waiting.turn.poll(cx));
@@ -64,34 +63,38 @@ where
                     if let Err(refused) = admitted
                         && let Some(response) = waiting.turn.refuse(&head, refused)
                     {
-                        this.state.set(State::Answer(Some(response)));
+                        this.state.set(State::Answer(Some(Box::new(response))));
                         continue;
                     }
-                    *this.after = Some(waiting.turn.after(request.method()));
+                    *this.after = waiting.turn.after(request.method());
                     this.state.set(State::Late(Box::pin(Oneshot::new(service, request))));
                     continue;
                 }
-                StateProj::Calling(future) => ready!(future.poll(cx))?,
-                StateProj::Late(call) => ready!(call.as_mut().poll(cx))?,
+                StateProj::Calling(future) => future.poll(cx),
+                StateProj::Late(call) => call.as_mut().poll(cx),
             };
-            return Poll::Ready(Ok(this.after.take().expect(ENDED).apply(response)));
+            return match polled {
+                Poll::Ready(Ok(response)) => Poll::Ready(Ok(this.after.apply(response))),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Pending => Poll::Pending,
+            };
         }
     }
 }
 
-impl<S: Service<R>, R, B> fmt::Debug for RateLimitFuture<S, R, B> {
+impl<S: Service<R>, R> fmt::Debug for RateLimitFuture<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimitFuture").finish_non_exhaustive()
     }
 }
 
 #[pin_project(project = StateProj)]
-enum State<S: Service<R>, R, B> {
-    Answer(Option<Response<ReplyBody<B>>>),
+enum State<S: Service<R>, R> {
+    /// Boxed, as all that is rare: a future is moved on its way to who polls it.
+    Answer(Option<Box<Response<Bytes>>>),
     Calling(#[pin] S::Future),
     Waiting(Box<Waiting<S, R>>),
-    /// Admitted after a wait: another clone has to become ready first. Boxed, as
-    /// is what waits, or each future would have room for a request.
+    /// Admitted after a wait: another clone has to become ready first.
     Late(Pin<Box<Oneshot<S, R>>>),
 }
 

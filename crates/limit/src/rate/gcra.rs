@@ -60,6 +60,7 @@ impl Gcra {
     }
 
     /// What the clock shows so many nanoseconds after its start.
+    #[inline]
     pub(crate) fn moment(&self, nanos: u64) -> u64 {
         let passed = u128::from(nanos.saturating_sub(self.origin_nanos));
         let units = (passed * u128::from(self.multiplier)) >> self.shift;
@@ -67,6 +68,7 @@ impl Gcra {
     }
 
     /// Admits where the burst has room for the cost.
+    #[inline]
     pub(crate) fn decide(&self, state: u64, moment: u64, cost: u32) -> Verdict {
         let cost = u64::from(cost) << self.fraction;
         let after = self.used(state, moment) + cost;
@@ -91,6 +93,7 @@ impl Gcra {
     }
 
     /// How far a state is ahead of now; 0 for a key at rest.
+    #[inline]
     pub(crate) fn used(&self, state: u64, moment: u64) -> u64 {
         match state.wrapping_sub(moment) & STATE {
             ahead if ahead <= self.live => ahead.min(self.full),
@@ -127,6 +130,7 @@ impl Gcra {
         [multiplier, small, nanos, burst, full, live, origin_nanos, origin_units]
     }
 
+    #[inline]
     pub(crate) fn from_words(words: [u64; WORDS]) -> Self {
         let [multiplier, small, nanos, burst, full, live, origin_nanos, origin_units] = words;
         let byte = |shift: u32| u32::from((small >> shift) as u8);

@@ -54,6 +54,7 @@ impl RateLimitLayer {
             start: clock.now(),
             mode: Mode::Refuse,
             backpressure: false,
+            charges: false,
             fields: true,
             common_fields: false,
             on_refuse: None,
@@ -70,7 +71,7 @@ impl RateLimitLayer {
     ///
     /// # Panics
     ///
-    /// If there are eight already.
+    /// If there are eight already, or more than 65,536 tiers of all.
     pub fn limit(self, limit: Limit) -> Self {
         self.set(|shared| shared.add(limit))
     }

@@ -24,6 +24,7 @@ mod sync;
 mod table;
 #[cfg(test)]
 mod table_laws;
+mod told;
 mod turn;
 mod window;
 

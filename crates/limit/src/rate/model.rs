@@ -116,7 +116,7 @@ fn an_eviction_beside_its_key_loses_no_charge_that_it_did_not_count() {
 fn several_quotas_are_charged_together_or_not_at_all() {
     interleaved(|| {
         let buckets = [5, 1].map(|burst| std::sync::Arc::new(Bucket::new(&quota(burst), 1)));
-        let both = |buckets: &[_], turn: u32| {
+        let both = |buckets: &[_], turn: u16| {
             let cost = |bucket| Cost { bucket, spot: spot(1), permits: 1 };
             u32::from(charge_all(buckets, &[cost(turn), cost(1 - turn)], 0).is_ok())
         };

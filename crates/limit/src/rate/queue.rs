@@ -21,7 +21,7 @@ pub(crate) struct Lines(HashMap<Line, Queue>);
 /// A key of a quota: its bucket and its place there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Line {
-    pub(crate) bucket: u32,
+    pub(crate) bucket: u16,
     pub(crate) spot: Spot,
 }
 

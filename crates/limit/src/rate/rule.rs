@@ -44,6 +44,7 @@ impl Rule {
         }
     }
 
+    #[inline]
     pub(crate) fn moment(&self, nanos: u64) -> Moment {
         match self {
             Self::Gcra(gcra) => gcra.moment(nanos),
@@ -52,6 +53,7 @@ impl Rule {
     }
 
     /// The state of a key that never came.
+    #[inline]
     pub(crate) fn fresh(&self, moment: Moment) -> u64 {
         match self {
             Self::Gcra(_) => moment,
@@ -59,6 +61,7 @@ impl Rule {
         }
     }
 
+    #[inline]
     pub(crate) fn decide(&self, state: u64, moment: Moment, cost: u32) -> Verdict {
         match self {
             Self::Gcra(gcra) => gcra.decide(state, moment, cost),
@@ -131,6 +134,7 @@ impl Rule {
         }
     }
 
+    #[inline]
     pub(crate) fn from_words(words: [u64; WORDS]) -> Self {
         // A GCRA has a multiplier.
         match words[0] {

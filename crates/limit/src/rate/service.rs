@@ -13,6 +13,7 @@ use tower_service::Service;
 
 use super::after::After;
 use super::body::RateLimitBody;
+use super::charges::Costs;
 use super::future::RateLimitFuture;
 use super::shared::{Admission, Shared};
 use super::turn::Turn;
@@ -61,7 +62,7 @@ where
 {
     type Response = Response<RateLimitBody<ResBody>>;
     type Error = S::Error;
-    type Future = RateLimitFuture<S, Request<ReqBody>, ResBody>;
+    type Future = RateLimitFuture<S, Request<ReqBody>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         if self.shared.backpressure {
@@ -74,8 +75,9 @@ where
         let shared = &self.shared;
         let head = RequestHead::new(&request);
         let nanos = shared.called();
-        let refused = match shared.costs(&head) {
-            Ok(costs) => match shared.admit(&costs, nanos) {
+        let mut costs = Costs::NONE;
+        let refused = match shared.cost(&head, &mut costs) {
+            Ok(()) => match shared.admit(&costs, nanos) {
                 Admission::Admit => {
                     let after = After::new(shared, request.method(), &costs, nanos);
                     return RateLimitFuture::calling(self.inner.call(request), after);

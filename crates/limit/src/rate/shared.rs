@@ -1,21 +1,22 @@
 use std::fmt;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ahash::RandomState;
+use bytes::Bytes;
 use http::{HeaderMap, Response};
-use tower_edge_core::{
-    Clock, Event, Key, Observe, OnRefuse, Reason, Refusal, ReplyBody, RequestHead, Trace,
-};
+use tower_edge_core::{Clock, Event, Key, Observe, OnRefuse, Reason, Refusal, RequestHead, Trace};
 
-use super::bucket::{Bucket, Standing};
+use super::bucket::Bucket;
 use super::charges::{self, Cost, Costs, MOST, Refused, charge_all};
 use super::fields::{self, Policy};
 use super::limit::{Keyless, Limit};
 use super::queue::{Line, Place, Queues};
 use super::rule::Verdict;
 use super::table::Spot;
+use super::told::Told;
 
 /// What the layer and all its services and requests share. The buckets stay the
 /// same when a setting changes.
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) start: Instant,
     pub(crate) mode: Mode,
     pub(crate) backpressure: bool,
+    /// Whether a response may be charged.
+    pub(crate) charges: bool,
     pub(crate) fields: bool,
     pub(crate) common_fields: bool,
     pub(crate) on_refuse: Option<OnRefuse>,
@@ -72,6 +75,8 @@ impl Shared {
         assert!(self.limits.len() < MOST, "a layer has at most {MOST} limits");
         let bucket = |(_, quota): &(_, _)| Arc::new(Bucket::new(quota, limit.keys));
         self.buckets.extend(limit.tiers.iter().map(bucket));
+        assert!(self.buckets.len() <= MOST_TIERS, "a layer has at most {MOST_TIERS} tiers");
+        self.charges |= limit.charges();
         self.limits.push(limit);
     }
 
@@ -89,29 +94,28 @@ impl Shared {
         self.start + Duration::from_nanos(nanos.min(LATEST))
     }
 
-    /// What a request costs; an error if a limit refuses it for want of a key.
-    pub(crate) fn costs(&self, head: &RequestHead<'_>) -> Result<Costs, Refused> {
-        let mut costs = Costs::NONE;
+    /// Adds up what a request costs, where it is to stay; an error if a limit
+    /// refuses it for want of a key.
+    #[inline]
+    pub(crate) fn cost(&self, head: &RequestHead<'_>, costs: &mut Costs) -> Result<(), Refused> {
         let mut first = 0;
         for limit in &self.limits {
-            let key = match limit.key.as_ref().map(|key| key.key(head)) {
-                None => Some(Key::GLOBAL),
-                Some(None) => match limit.keyless {
-                    Keyless::Admit => None,
-                    Keyless::Share => Some(Key::GLOBAL),
-                    Keyless::Refuse => return Err(Refused { by: usize::MAX, wait: None }),
+            let mut add = |key: &Key| self.cost_by(limit, first, head, key, costs);
+            match &limit.key {
+                None => add(&Key::GLOBAL),
+                // Looked at where it was made: a key has 40 bytes.
+                Some(extract) => match (&extract.key(head), limit.keyless) {
+                    (Some(key), _) => add(key),
+                    (None, Keyless::Admit) => {}
+                    (None, Keyless::Share) => add(&Key::GLOBAL),
+                    (None, Keyless::Refuse) => {
+                        return Err(Refused { by: usize::MAX, wait: None });
+                    }
                 },
-                Some(key) => key,
-            };
-            if let Some(key) = key
-                && let Some(tier) = limit.tier_of(head, &key)
-            {
-                let permits = limit.cost_of(head);
-                costs.push(Cost { bucket: first + tier as u32, spot: self.spot(&key), permits });
             }
-            first += limit.tiers.len() as u32;
+            first += limit.tiers.len();
         }
-        Ok(costs)
+        Ok(())
     }
 
     /// Charges a request, or says why not.
@@ -179,44 +183,35 @@ impl Shared {
         }
     }
 
-    /// Whether a response may be charged.
-    pub(crate) fn charges(&self) -> bool {
-        self.limits.iter().any(Limit::charges)
-    }
-
-    /// The quota that leaves the least, with its place among the costs.
-    pub(crate) fn standing(&self, costs: &Costs, nanos: u64) -> Option<(usize, Standing)> {
+    /// How a client stands by the quota that leaves the least.
+    pub(crate) fn told(&self, costs: &Costs, nanos: u64) -> Option<Told> {
         let standings = costs.as_slice().iter().enumerate();
         let standings =
             standings.map(|(by, cost)| (by, cost.bucket(&self.buckets).standing(cost.spot, nanos)));
-        standings.min_by_key(|(_, standing)| standing.available)
+        let least = standings.min_by_key(|(_, standing)| standing.available);
+        least.map(|(by, standing)| Told::new(costs, by, standing))
     }
 
     /// Tells the client how it stands.
-    pub(crate) fn write(
-        &self,
-        costs: &Costs,
-        (by, standing): (usize, Standing),
-        fields: &mut HeaderMap,
-    ) {
-        let policies = costs.as_slice().iter().map(|cost| self.policy(cost.bucket));
-        let reported = self.policy(costs.as_slice()[by].bucket);
+    pub(crate) fn write(&self, told: &Told, fields: &mut HeaderMap) {
+        let policies = told.buckets().iter().map(|bucket| self.policy(*bucket));
+        let reported = self.policy(told.by);
         if self.fields {
-            fields::add(fields, policies, (reported.name, standing));
+            fields::add(fields, policies, (reported.name, told.standing));
         }
         if self.common_fields {
-            fields::add_common(fields, reported, standing);
+            fields::add_common(fields, reported, told.standing);
         }
     }
 
     /// Counts and tells a refusal, and answers unless this layer only watches.
-    pub(crate) fn refuse<B>(
+    pub(crate) fn refuse(
         &self,
         head: &RequestHead<'_>,
         costs: Option<&Costs>,
         refused: Refused,
         nanos: u64,
-    ) -> Option<Response<ReplyBody<B>>> {
+    ) -> Option<Response<Bytes>> {
         let refusal = Refusal::new(Reason::RateLimited);
         let refusal = match refused.wait {
             Some(wait) => refusal.retry_after(Duration::from_nanos(wait)),
@@ -239,9 +234,9 @@ impl Shared {
             let mut standing = cost.bucket(&self.buckets).standing(cost.spot, nanos);
             // A retry is not to be earlier than what the field says (§6).
             standing.within = refused.wait.unwrap_or(standing.within);
-            self.write(costs, (refused.by, standing), response.headers_mut());
+            self.write(&Told::new(costs, refused.by, standing), response.headers_mut());
         }
-        Some(response.map(ReplyBody::bytes))
+        Some(response)
     }
 
     /// How long the limits that everybody shares have no permit left.
@@ -266,7 +261,9 @@ impl Shared {
     }
 
     pub(crate) fn spot(&self, key: &Key) -> Spot {
-        Spot::new(self.seed.hash_one(key.as_bytes()))
+        let mut hasher = self.seed.build_hasher();
+        hasher.write(key.as_bytes());
+        Spot::new(hasher.finish())
     }
 
     pub(crate) fn tell(&self, event: &Event<'_>) {
@@ -286,17 +283,34 @@ impl Shared {
         violated.map(|(_, cost)| self.name(cost.bucket)).collect()
     }
 
-    fn policy(&self, bucket: u32) -> Policy<'_> {
+    /// Adds what a request of this key costs by one limit, whose buckets begin at
+    /// `first`.
+    #[inline]
+    fn cost_by(
+        &self,
+        limit: &Limit,
+        first: usize,
+        head: &RequestHead<'_>,
+        key: &Key,
+        costs: &mut Costs,
+    ) {
+        if let Some(tier) = limit.tier_of(head, key) {
+            let (bucket, spot) = ((first + tier) as u16, self.spot(key));
+            costs.push(Cost { bucket, spot, permits: limit.cost_of(head) });
+        }
+    }
+
+    fn policy(&self, bucket: u16) -> Policy<'_> {
         let (permits, nanos) = self.buckets[bucket as usize].rate();
         Policy { name: self.name(bucket), permits, nanos }
     }
 
-    fn name(&self, bucket: u32) -> &str {
+    fn name(&self, bucket: u16) -> &str {
         let mut names = self.limits.iter().flat_map(|limit| &limit.tiers);
         names.nth(bucket as usize).map_or("", |(name, _)| name)
     }
 
-    fn limit_of(&self, bucket: u32) -> &Limit {
+    fn limit_of(&self, bucket: u16) -> &Limit {
         let mut first = 0;
         let owner = self.limits.iter().find(|limit| {
             first += limit.tiers.len();
@@ -305,6 +319,7 @@ impl Shared {
         owner.expect("every bucket was made for a limit")
     }
 
+    #[cold]
     pub(crate) fn tell_of_eviction(&self) {
         self.counts.evicted.fetch_add(1, Ordering::Relaxed);
         self.tell(&Event::KeyEvicted);
@@ -326,5 +341,7 @@ impl fmt::Debug for Shared {
     }
 }
 
+/// What a cost knows a bucket by is a number of 16 bits.
+const MOST_TIERS: usize = 1 << 16;
 /// No timer is set for later, in nanoseconds.
 const LATEST: u64 = 100_000_000_000_000_000;

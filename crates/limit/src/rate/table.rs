@@ -63,6 +63,7 @@ impl Table {
     }
 
     /// Charges a key if it has the permits; writes nothing if not.
+    #[inline]
     pub(crate) fn charge(&self, rule: &Rule, spot: Spot, moment: Moment, cost: u32) -> Tried {
         self.update(rule, spot, moment, |state| rule.decide(state, moment, cost))
     }
@@ -100,6 +101,7 @@ impl Table {
         self.sets.iter().flat_map(|set| &set.0).for_each(|slot| slot.store(0, Relaxed));
     }
 
+    #[inline]
     fn update(
         &self,
         rule: &Rule,
@@ -177,6 +179,7 @@ impl Table {
     }
 
     /// Looks up to a place that was never taken: nobody takes one behind it.
+    #[inline]
     fn find(&self, spot: Spot) -> Option<(&AtomicU64, u64)> {
         let (set, tag) = (self.set(spot), spot.tag());
         for way in spot.order() {

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Method, Response};
 use tokio::time::Sleep;
-use tower_edge_core::{Event, ReplyBody, RequestHead, Step, Trace};
+use tower_edge_core::{Event, RequestHead, Step, Trace};
 
 use super::after::After;
 use super::charges::Costs;
@@ -71,11 +72,11 @@ impl Turn {
         After::new(&self.shared, method, &self.costs, self.shared.now())
     }
 
-    pub(super) fn refuse<B>(
+    pub(super) fn refuse(
         &self,
         head: &RequestHead<'_>,
         refused: Refused,
-    ) -> Option<Response<ReplyBody<B>>> {
+    ) -> Option<Response<Bytes>> {
         self.shared.refuse(head, Some(&self.costs), refused, self.shared.now())
     }
 
