@@ -63,9 +63,18 @@ impl Table {
     }
 
     /// Charges a key if it has the permits; writes nothing if not.
-    #[inline]
     pub(crate) fn charge(&self, rule: &Rule, spot: Spot, moment: Moment, cost: u32) -> Tried {
         self.update(rule, spot, moment, |state| rule.decide(state, moment, cost))
+    }
+
+    /// Replaces the state of a key by the `next` one; none if it has no place, there
+    /// is no next one or somebody was faster.
+    #[inline]
+    pub(crate) fn replace(&self, spot: Spot, next: impl Fn(u64) -> Option<u64>) -> Option<u64> {
+        let (slot, word) = self.find(spot)?;
+        let state = next(word & STATE)?;
+        let swapped = slot.compare_exchange(word, spot.word(state), Relaxed, Relaxed);
+        swapped.is_ok().then_some(state)
     }
 
     /// Charges a key whatever it has; tells whether one in use lost its place.
@@ -101,7 +110,6 @@ impl Table {
         self.sets.iter().flat_map(|set| &set.0).for_each(|slot| slot.store(0, Relaxed));
     }
 
-    #[inline]
     fn update(
         &self,
         rule: &Rule,
