@@ -6,7 +6,8 @@
 //! Each question reads the clock, as a request does, and is answered with yes. All
 //! keys were asked about before and none has all its permits back, so the table
 //! is as full as it was made for. How many of them lost their places meanwhile is
-//! checked when the case is set up: at most one in a thousand.
+//! checked when the case is set up: at most one in a thousand. A trial (`--test`)
+//! does with a twentieth of the keys.
 
 use std::hint::black_box;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -16,25 +17,27 @@ use std::time::Duration;
 use governor::{Quota as GovernorQuota, RateLimiter};
 use tower_edge::core::Key;
 use tower_edge::limit::{Limit, Quota, RateLimitLayer, nonzero};
-use tower_edge_benches::{Bench, Stage, Work};
+use tower_edge_benches::{Bench, Stage, Work, is_trial};
 
 fn main() -> ExitCode {
     let mut bench = Bench::new("limit");
-    for (scenario, spread) in [("keyed_hot_10m", 1), ("keyed_random_10m", KEYS)] {
+    let room = if is_trial() { TRIAL } else { ROOM };
+    let keys = room.get() as u64;
+    for (scenario, spread) in [("keyed_hot_10m", 1), ("keyed_random_10m", keys)] {
         bench.case(scenario, "tower-edge", move || {
-            let handle = RateLimitLayer::new(Limit::new("all", SLOW).keys(ROOM)).handle();
+            let handle = RateLimitLayer::new(Limit::new("all", SLOW).keys(room)).handle();
             let (stats, ask) = (handle.clone(), move |key: u64, permits: NonZeroU32| {
                 handle.charge("all", &Key::new(key.to_be_bytes()), permits.get()) == Some(true)
             });
-            let asked = Asked::new(spread, ask);
+            let asked = Asked::new(keys, spread, ask);
             let evicted = stats.stats().evicted;
-            assert!(evicted * 1_000 <= KEYS, "{evicted} of {KEYS} keys lost their places");
+            assert!(evicted * 1_000 <= keys, "{evicted} of {keys} keys lost their places");
             asked
         });
         bench.case(scenario, "governor", move || {
             let quota = GovernorQuota::with_period(PERIOD).expect("a period is not zero");
             let limiter = RateLimiter::keyed(quota.allow_burst(BURST));
-            Asked::new(spread, move |key: u64, permits: NonZeroU32| {
+            Asked::new(keys, spread, move |key: u64, permits: NonZeroU32| {
                 matches!(limiter.check_key_n(&key, permits), Ok(Ok(())))
             })
         });
@@ -50,9 +53,9 @@ struct Asked<F> {
 }
 
 impl<F: Fn(u64, NonZeroU32) -> bool> Asked<F> {
-    fn new(spread: u64, ask: F) -> Self {
-        let admitted = (0..KEYS).filter(|key| ask(*key, USED)).count();
-        assert_eq!(admitted as u64, KEYS, "nobody is refused");
+    fn new(keys: u64, spread: u64, ask: F) -> Self {
+        let admitted = (0..keys).filter(|key| ask(*key, USED)).count();
+        assert_eq!(admitted as u64, keys, "nobody is refused");
         Self { ask, spread, turn: 0 }
     }
 
@@ -77,8 +80,8 @@ impl<F: Fn(u64, NonZeroU32) -> bool> Work for Asked<F> {
     }
 }
 
-const KEYS: u64 = 10_000_000;
 const ROOM: NonZeroUsize = nonzero!(10_000_000);
+const TRIAL: NonZeroUsize = nonzero!(500_000);
 const BURST: NonZeroU32 = nonzero!(2_000_000_000);
 /// By each key before: it takes an hour until it has them back.
 const USED: NonZeroU32 = nonzero!(1_000);

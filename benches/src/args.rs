@@ -31,6 +31,12 @@ impl Mode {
     }
 }
 
+/// Whether this run is to show only that each case works (`--test`): a set-up may
+/// then be smaller than the scenario says.
+pub fn is_trial() -> bool {
+    std::env::args().any(|arg| arg == "--test")
+}
+
 /// Arguments that ask for nothing a bench can do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct UsageError(String);

@@ -55,6 +55,7 @@ mod stage;
 mod upstream;
 mod within;
 
+pub use self::args::is_trial;
 pub use self::bench::{Bench, Scenario};
 pub use self::beside::Beside;
 pub use self::calls::{Calls, Reply};
