@@ -66,10 +66,10 @@ impl Entry {
     pub(crate) fn apart(&self) -> Self {
         Self {
             status: self.status,
-            fields: trimmed(&apart(&self.fields)),
-            unmodified: trimmed(&apart(&self.unmodified)),
+            fields: apart(&self.fields),
+            unmodified: apart(&self.unmodified),
             content: self.content.apart(),
-            trailers: self.trailers.as_ref().map(|trailers| trimmed(&apart(trailers))),
+            trailers: self.trailers.as_ref().map(apart),
             selection: self.selection.clone(),
             kept: self.kept,
             mark: self.mark.clone(),
@@ -104,7 +104,7 @@ impl Entry {
         status: StatusCode,
         mut fields: HeaderMap,
         content: Content,
-        trailers: Option<HeaderMap>,
+        mut trailers: Option<HeaderMap>,
         selection: Selection,
         kept: Kept,
         own: Option<HeaderValue>,
@@ -113,9 +113,12 @@ impl Entry {
         if let Some(tag) = own {
             fields.insert(ETAG, tag);
         }
-        let fields = trimmed(&with_slots(compacted(&fields)));
-        let unmodified = trimmed(&with_slots(not_modified_fields(&fields)));
-        let trailers = trailers.map(|trailers| trimmed(&compacted(&trailers)));
+        compact(&mut fields);
+        let fields = with_slots(fields);
+        let unmodified = with_slots(not_modified_fields(&fields));
+        if let Some(trailers) = &mut trailers {
+            compact(trailers);
+        }
         let of_trailers = trailers.as_ref().map_or(0, |trailers| table(trailers) + texts(trailers));
         // What the fields of a 304 are made of is that of all fields.
         let head = table(&fields) + texts(&fields) + table(&unmodified) + of_trailers;
@@ -206,47 +209,44 @@ impl Entry {
     }
 }
 
-/// Fields with slots for those that each answer gets anew: a map that is cloned
-/// has no room for more.
+/// Fields with slots for those that each answer gets anew, and no place for others
+/// but one: a map that is full grows when a value in it is replaced.
 fn with_slots(mut fields: HeaderMap) -> HeaderMap {
+    fields.reserve(SLOTS + 1);
     fields.insert(AGE, HeaderValue::from_static(""));
     fields.entry(CACHE_STATUS).or_insert(HeaderValue::from_static(""));
-    fields
+    // A clone takes no more than it needs.
+    fields.clone()
 }
 
-/// Copies fields so that their values share one buffer made for them.
-fn compacted(fields: &HeaderMap) -> HeaderMap {
-    copied(fields, HeaderName::clone)
-}
-
-/// Copies fields so that they share nothing, not even long names.
+/// Copies fields with slots so that the copy shares nothing with them, not even long
+/// names.
 fn apart(fields: &HeaderMap) -> HeaderMap {
-    let own = |name: &HeaderName| HeaderName::from_bytes(name.as_str().as_bytes());
-    copied(fields, |name| own(name).unwrap_or_else(|_| name.clone()))
+    let mut copy = HeaderMap::with_capacity(fields.len() + 1);
+    for (name, value) in fields {
+        let own = HeaderName::from_bytes(name.as_str().as_bytes());
+        copy.append(own.unwrap_or_else(|_| name.clone()), value.clone());
+    }
+    compact(&mut copy);
+    copy.clone()
 }
 
-fn copied(fields: &HeaderMap, named: impl Fn(&HeaderName) -> HeaderName) -> HeaderMap {
+/// Makes the values of fields share one buffer made for them.
+fn compact(fields: &mut HeaderMap) {
     let mut buffer = BytesMut::with_capacity(fields.values().map(HeaderValue::len).sum());
     fields.values().for_each(|value| buffer.extend_from_slice(value.as_bytes()));
     let mut buffer = buffer.freeze();
-    let mut compacted = HeaderMap::with_capacity(fields.len() + ADDED);
-    for (name, value) in fields {
+    for value in fields.values_mut() {
         let bytes = buffer.split_to(value.len());
         // The bytes were a value before, so they are one now.
         if let Ok(mut copy) = HeaderValue::from_maybe_shared(bytes) {
             copy.set_sensitive(value.is_sensitive());
-            compacted.append(named(name), copy);
+            *value = copy;
         }
     }
-    compacted
 }
 
-/// The same fields without room for others: a clone takes no more than it needs.
-fn trimmed(fields: &HeaderMap) -> HeaderMap {
-    fields.clone()
-}
-
-/// What a trimmed map takes of memory beside its texts, in bytes: an index of four
+/// What a cloned map takes of memory beside its texts, in bytes: an index of four
 /// bytes for each place, of which a quarter stays free, a bucket for each name, and
 /// for each further value of a name a link.
 fn table(fields: &HeaderMap) -> usize {
@@ -262,9 +262,7 @@ fn texts(fields: &HeaderMap) -> usize {
     shared(values) + fields.keys().map(heap::name).sum::<usize>()
 }
 
-/// `Age` and `Cache-Status`, and one place more: a map that is full grows when a
-/// value in it is replaced.
-const ADDED: usize = 3;
+const SLOTS: usize = 2;
 
 const BUCKET: usize = size_of::<HeaderName>() + size_of::<HeaderValue>() + 32;
 const LINK: usize = size_of::<HeaderValue>() + 32;
@@ -274,10 +272,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn compacted_fields_are_the_same_fields() {
+    fn compact_fields_are_the_same_fields() {
         let fields = [("a", "1"), ("b", ""), ("a", "2"), ("date", "x")];
         let fields = fields.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
         let fields = HeaderMap::from_iter(fields);
-        assert_eq!(compacted(&fields), fields);
+        let mut copy = fields.clone();
+        compact(&mut copy);
+        assert_eq!(copy, fields);
+    }
+
+    #[test]
+    fn a_map_with_slots_does_not_grow_when_they_are_filled() {
+        for count in 0..50 {
+            let names = (0..count).map(|number| format!("x-{number}").parse().unwrap());
+            let fields = names.map(|name| (name, HeaderValue::from_static("1")));
+            let mut fields = with_slots(HeaderMap::from_iter(fields));
+            let capacity = fields.capacity();
+            for name in [AGE, CACHE_STATUS] {
+                fields.insert(name, HeaderValue::from_static("2"));
+            }
+            assert_eq!(fields.capacity(), capacity, "{count}");
+        }
     }
 }
