@@ -1,9 +1,10 @@
 //! Fills a cache several times over with responses of distinct targets, and prints
 //! what it says that it holds, and what the process takes for it.
 //!
-//! `fill small|large|mixed MIB` fills a cache of so many MiB and prints four numbers
-//! in KiB: the setting, what the cache holds at the end, and what of the process is
-//! resident then and was at most, more than before.
+//! `fill small|large|mixed|tiny MIB TARGETS` sends requests for so many targets
+//! through a cache of so many MiB and prints four numbers in KiB: the setting, what
+//! the cache holds at the end, and what of the process is resident then and was at
+//! most, more than before.
 
 #![allow(clippy::unwrap_used, reason = "who reads the numbers misses them then")]
 
@@ -15,42 +16,46 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_edge::cache::CacheLayer;
+use tower_edge::cache::{CacheLayer, Purge};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [kind, mib] = &arguments[..] else { panic!("fill small|large|mixed MIB") };
+    let [kind, mib, targets] = &arguments[..] else { panic!("fill KIND MIB TARGETS") };
     let kind = match kind.as_str() {
+        "tiny" => Kind::Tiny,
         "small" => Kind::Small,
         "large" => Kind::Large,
         _ => Kind::Mixed,
     };
-    let capacity = mib.parse::<u64>().unwrap() << 20;
+    let (capacity, targets) = (mib.parse::<u64>().unwrap() << 20, targets.parse().unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).build();
     runtime.unwrap().block_on(async {
         // What the first cache of a process takes, and each of its threads.
-        fill(&CacheLayer::new(64 << 10), kind, 64 << 10).await;
+        fill(&CacheLayer::new(64 << 10), kind, 100).await;
         let before = resident();
         let layer = CacheLayer::new(capacity);
-        let most = fill(&layer, kind, capacity).await - before;
+        let most = fill(&layer, kind, targets).await - before;
         let (held, resident) = (layer.handle().stats().bytes >> 10, resident() - before);
         println!("{} {held} {resident} {most}", capacity >> 10);
     });
 }
 
-/// Asks for several times what fits, by several tasks at once; gives what was
-/// resident at most.
-async fn fill(layer: &CacheLayer, kind: Kind, capacity: u64) -> u64 {
-    let [next, sent, most] = [(); 3].map(|()| Arc::<AtomicU64>::default());
+/// Asks for so many targets, by several tasks at once; gives what was resident at
+/// most.
+async fn fill(layer: &CacheLayer, kind: Kind, targets: u64) -> u64 {
+    let (next, most) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
     let service = layer.layer(service_fn(move |request: Request<Full<Bytes>>| async move {
         Ok::<_, Infallible>(kind.response(request.uri().path()))
     }));
     let task = |_| {
-        let (next, sent, most) = (next.clone(), sent.clone(), most.clone());
-        let mut service = service.clone();
+        let (next, most) = (next.clone(), most.clone());
+        let (mut service, handle) = (service.clone(), layer.handle());
         tokio::spawn(async move {
-            while sent.load(Ordering::Relaxed) < TIMES * capacity {
+            loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= targets {
+                    return;
+                }
                 let languages = if number.is_multiple_of(4) { LANGUAGES } else { &LANGUAGES[..1] };
                 for language in languages {
                     let request = Request::get(format!("/products/{number}?session=none"))
@@ -58,8 +63,10 @@ async fn fill(layer: &CacheLayer, kind: Kind, capacity: u64) -> u64 {
                         .header("accept-language", *language);
                     let request = request.body(Full::default()).unwrap();
                     let response = service.ready().await.unwrap().call(request).await.unwrap();
-                    let body = response.into_body().collect().await.unwrap().to_bytes();
-                    sent.fetch_add(body.len() as u64 + HEAD, Ordering::Relaxed);
+                    response.into_body().collect().await.unwrap();
+                }
+                if number.is_multiple_of(8) {
+                    handle.purge_tag(&format!("product-{number}"), Purge::Soft);
                 }
                 if number.is_multiple_of(16) {
                     most.fetch_max(resident(), Ordering::Relaxed);
@@ -75,6 +82,8 @@ async fn fill(layer: &CacheLayer, kind: Kind, capacity: u64) -> u64 {
 
 #[derive(Clone, Copy)]
 enum Kind {
+    /// 100 bytes each, and few fields.
+    Tiny,
     /// 1,000 bytes each.
     Small,
     /// 1 MiB each.
@@ -90,17 +99,24 @@ impl Kind {
         let number: u64 = path.rsplit('/').next().unwrap().parse().unwrap();
         let chance = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         let bytes = match self {
+            Self::Tiny => 100,
             Self::Small => 1_000,
             Self::Large => 1 << 20,
             Self::Mixed => (200.0 * 327.68_f64.powf(chance as f64 / 2_f64.powi(32))) as usize,
         };
         let mut response = Response::builder()
-            .header("content-type", "text/html; charset=utf-8")
             .header("cache-control", "public, max-age=3600, stale-while-revalidate=60")
             .header("vary", "accept-language")
             .header("surrogate-key", format!("products product-{number} shop"))
             .header("server", "origin/1.0");
-        if chance.is_multiple_of(2) {
+        if matches!(self, Self::Tiny) {
+            return response
+                .header("etag", "\"tiny\"")
+                .body(Full::from(vec![b'.'; bytes]))
+                .unwrap();
+        }
+        response = response.header("content-type", "text/html; charset=utf-8");
+        if chance.is_multiple_of(2) || matches!(self, Self::Large) {
             response = response.header("etag", format!("\"{number}\""));
         }
         for more in 0..chance % 16 {
@@ -118,11 +134,5 @@ fn resident() -> u64 {
 }
 
 const THREADS: usize = 2;
-
-/// How many times as much is asked for as fits.
-const TIMES: u64 = 3;
-
-/// What a head takes, about.
-const HEAD: u64 = 1_500;
 
 const LANGUAGES: &[&str] = &["en", "de", "fr"];
