@@ -13,6 +13,7 @@ mod leaving;
 mod memo;
 mod model;
 mod parts;
+mod passing;
 mod pieces;
 mod play;
 mod purge;
