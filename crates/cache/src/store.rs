@@ -255,12 +255,28 @@ impl Store {
                 Some(all) if all.is_empty() => Op::Remove,
                 Some(mut all) => {
                     all.sort_by_key(|entry| Reverse(entry.came().generated));
-                    put = all.iter().map(|entry| entry.weight() as u64).sum();
+                    put = self.fit(&mut all);
                     Op::Put(self.held.enter(all.into()))
                 }
             }
         });
         self.note(put);
+    }
+
+    /// Leaves out the oldest responses of a resource that together would take too
+    /// much of the store: who asks for one in every language would put out all
+    /// others. Gives what the rest takes, in bytes.
+    fn fit(&self, all: &mut Vec<Arc<Entry>>) -> u64 {
+        let mut taken = 0;
+        let fitting = all.iter().take_while(|entry| {
+            let weight = entry.weight() as u64;
+            let fits = taken == 0 || taken + weight <= self.responses / RESOURCE;
+            taken += if fits { weight } else { 0 };
+            fits
+        });
+        let fitting = fitting.count();
+        all.truncate(fitting);
+        taken
     }
 
     /// Counts what was put, and lets moka make room for it in time: by itself it
@@ -353,6 +369,10 @@ const PURGES: usize = 64;
 /// The part of the capacity that may be put before room is made for it: one in so
 /// many.
 const UNNOTED: u64 = 64;
+
+/// The part of the capacity that several responses of one resource may take
+/// together: one in so many.
+const RESOURCE: u64 = 4;
 
 /// The most purges that are told apart.
 const MOST_PURGES: usize = 65_536;

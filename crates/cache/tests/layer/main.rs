@@ -27,4 +27,5 @@ mod story;
 mod tier;
 mod together;
 mod validation;
+mod variants;
 mod wishes;
