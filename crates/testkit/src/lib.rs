@@ -19,6 +19,8 @@ mod body;
 pub mod contract;
 mod gate;
 mod received;
+#[cfg(feature = "tier")]
+pub mod tier;
 mod upstream;
 
 pub use answer::Answer;

@@ -122,7 +122,6 @@ pub type TierFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + 
 #[non_exhaustive]
 pub enum Change {
     /// A record is to be stored, in place of the one of the same variant.
-    #[non_exhaustive]
     Put {
         /// Up to some 64 KiB; compared in full by the cache.
         key: Bytes,
@@ -134,7 +133,6 @@ pub enum Change {
         keep: Duration,
     },
     /// The record of a variant is to go.
-    #[non_exhaustive]
     Remove {
         /// As it was put.
         key: Bytes,

@@ -461,3 +461,8 @@ fn a_cache_has_one_tier() {
     let second = std::panic::AssertUnwindSafe(|| layer.tier(Shelf::new()));
     assert!(std::panic::catch_unwind(second).is_err());
 }
+
+#[tokio::test]
+async fn the_shelf_passes_the_suite_of_all_tiers() {
+    tower_edge_testkit::tier::all(async || Shelf::new()).await;
+}
