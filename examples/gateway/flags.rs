@@ -1,6 +1,7 @@
 use std::fmt::{self, Display};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -37,6 +38,15 @@ pub(crate) struct Flags {
     /// How much the cache may hold, such as 16MiB or 1GiB
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
     pub(crate) cache_memory: u64,
+
+    /// Keep what the cache stores in this file too, so that it is there after a
+    /// restart
+    #[arg(long, value_name = "PATH")]
+    pub(crate) cache_disk: Option<PathBuf>,
+
+    /// How much that file may hold
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = size)]
+    pub(crate) cache_disk_size: u64,
 
     /// Store and serve all that RFC 9111 permits: also what sets a cookie, when it
     /// is explicitly fresh, and stale answers while the origin fails

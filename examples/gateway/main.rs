@@ -32,10 +32,12 @@ mod tunnel;
 mod upload;
 mod websocket;
 
+use std::error::Error;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::timeout;
 use tower::ServiceBuilder;
 use tower_edge::Edge;
 use tower_edge::breaker::{BreakerLayer, Trip, Window};
@@ -43,6 +45,7 @@ use tower_edge::cache::{CacheLayer, SetCookie, StaleOnError};
 use tower_edge::core::Optional;
 use tower_edge::limit::RateLimitLayer;
 use tower_edge::metrics::{EventCounters, LatencyLayer};
+use tower_edge::sqlite::SqliteTier;
 
 use crate::access::AccessLayer;
 use crate::flags::{Flags, Misuse};
@@ -74,7 +77,8 @@ async fn run(flags: Flags) -> Result<(), Misuse> {
     let measured = latency.as_ref().map(LatencyLayer::handle);
     let events = Arc::new(EventCounters::new());
     let rate_limit = rate_limit(&flags).map(|rate_limit| rate_limit.observe(events.clone()));
-    let cache = flags.cache().then(|| cache(&flags, events.clone()));
+    let cache = if flags.cache() { Some(cache(&flags, events.clone())?) } else { None };
+    let stored = cache.as_ref().map(CacheLayer::handle);
     let breaker = flags.breaker().then(|| breaker(&flags, events));
     let edge = Edge::new().latency(latency).rate_limit(rate_limit).cache(cache).breaker(breaker);
     let forwarding = Forwarding::trusting(&flags.trust);
@@ -86,6 +90,11 @@ async fn run(flags: Flags) -> Result<(), Misuse> {
     hints::print(&flags, address, console);
     let patience = Patience { idle: flags.idle_timeout, grace: flags.shutdown_grace };
     server::serve(listener, service, stop, patience).await;
+    if let Some(stored) = stored
+        && let Ok(Err(error)) = timeout(flags.shutdown_grace, stored.flush()).await
+    {
+        tracing::warn!("not all that was stored was written: {error}");
+    }
     if let Some(measured) = measured {
         hints::print_measured(&measured.snapshot().merged());
     }
@@ -105,12 +114,22 @@ fn rate_limit(flags: &Flags) -> Option<RateLimitLayer> {
     rate::layer(rates, &flags.rate_key, flags.rate_wait, &flags.trust)
 }
 
-fn cache(flags: &Flags, events: Arc<EventCounters>) -> CacheLayer {
+fn cache(flags: &Flags, events: Arc<EventCounters>) -> Result<CacheLayer, Misuse> {
     let cache = CacheLayer::new(flags.cache_memory).observe(events);
-    match flags.cache_rfc {
+    let cache = match flags.cache_rfc {
         true => cache.set_cookie(SetCookie::Rfc).stale_on_error(StaleOnError::Rfc),
         false => cache,
+    };
+    let Some(path) = &flags.cache_disk else { return Ok(cache) };
+    let tier = SqliteTier::open(path, flags.cache_disk_size).map_err(|error| {
+        let cause = error.source().map_or(String::new(), |cause| format!(": {cause}"));
+        Misuse::new("--cache-disk", path.display(), format!("{error}{cause}"))
+    })?;
+    if let Some(aside) = tier.set_aside() {
+        let (path, aside) = (path.display(), aside.display());
+        tracing::warn!("{path} was damaged or of another version, and is now {aside}");
     }
+    Ok(cache.tier(tier))
 }
 
 fn breaker(flags: &Flags, events: Arc<EventCounters>) -> BreakerLayer {

@@ -5,7 +5,7 @@ use tower_edge_tests::soon;
 
 use crate::gateway;
 
-async fn refused(flags: &[&str]) -> String {
+pub(crate) async fn refused(flags: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
     let output = soon(command.args(flags).kill_on_drop(true).output()).await.unwrap();
     let Output { status, stderr, .. } = output;
@@ -35,6 +35,7 @@ async fn a_bad_value_is_one_line_with_the_flag_and_a_right_value() {
         ("--console", "3001", "127.0.0.1:3000"),
         ("--origin", "ftp://127.0.0.1", "http://127.0.0.1:8080"),
         ("--cache-memory", "16XB", "16MiB"),
+        ("--cache-disk-size", "1TB", "1GiB"),
         ("--trust", "10.0.0.0/33", "10.0.0.0/8"),
         ("--rate", "100", "100/1s"),
         ("--rate-key", "header:", "header:x-api-key"),

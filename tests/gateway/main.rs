@@ -5,6 +5,7 @@
 mod breaker;
 mod console;
 mod crowd;
+mod disk;
 mod failures;
 mod flags;
 mod frames;

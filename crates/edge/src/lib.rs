@@ -31,6 +31,7 @@
 //! # Features
 //!
 //! One for each layer, all on by default, and:
+//! - `sqlite`: a file behind the memory of the cache, which builds SQLite;
 //! - `axum` (default): reads axum's peer address, matched path and original URI;
 //! - `tower-http`: adapts the response classifiers of tower-http.
 
@@ -46,6 +47,8 @@ pub use tower_edge_core as core;
 pub use tower_edge_limit as limit;
 #[cfg(feature = "latency")]
 pub use tower_edge_metrics as metrics;
+#[cfg(feature = "sqlite")]
+pub use tower_edge_sqlite as sqlite;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
