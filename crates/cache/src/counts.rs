@@ -35,6 +35,34 @@ impl Default for Counts {
     }
 }
 
+/// Counts the responses that come and go.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    entries: AtomicU64,
+    evicted: AtomicU64,
+}
+
+impl Held {
+    pub(crate) fn enter(&self, count: usize) {
+        self.entries.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn leave(&self, count: usize, evicted: bool) {
+        self.entries.fetch_sub(count as u64, Ordering::Relaxed);
+        if evicted {
+            self.evicted.fetch_add(count as u64, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn entries(&self) -> u64 {
+        self.entries.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+}
+
 /// A number for this thread: those that come one after another have different ones.
 pub(crate) fn thread_slot() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);

@@ -2,19 +2,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LOCATION, LOCATION, RANGE};
+use http::header::RANGE;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
-use tower_edge_core::{BoxError, Event, ReplyBody, ResponseHead, Step, Target, Trace};
+use tower_edge_core::{BoxError, ReplyBody, ResponseHead, Step, Trace};
 
 use crate::body::CacheBody;
 use crate::entry::Entry;
 use crate::filling::{Filling, Pump};
+use crate::intent::Intent;
 use crate::landing::{Failure, Landed, Lead};
 use crate::mark::Mark;
 use crate::policy::{
     self, Candidate, Exchange, Kept, RequestDirectives, is_reusable, may_replace_error,
-    names_target, same_origin,
 };
 use crate::resource::ResourceKey;
 use crate::shared::Shared;
@@ -26,15 +26,13 @@ use crate::store::Ticket;
 pub(crate) enum Flight {
     /// Nothing.
     Pass(Forward),
-    /// What is stored for this resource is no longer true if it succeeds.
-    Unsafe(Box<ResourceKey>),
-    /// That too, and its response may be stored in its place.
-    Post(Box<Fetch>),
+    /// What is stored for its target is no longer true if it succeeds.
+    Unsafe(Intent),
     /// It may be stored, or say something about what is stored.
     Fetch(Box<Fetch>),
 }
 
-/// A GET or HEAD, or a POST, on its way upstream.
+/// A GET or HEAD on its way upstream, or a POST that has come back to be stored.
 #[derive(Debug)]
 pub(crate) struct Fetch {
     pub(crate) key: ResourceKey,
@@ -83,11 +81,7 @@ impl Flight {
     {
         match self {
             Self::Pass(forward) => passed(shared, Status::Forwarded(forward), response),
-            Self::Unsafe(key) => {
-                invalidate(shared, &key, &ResponseHead::new(&response));
-                passed(shared, Status::Forwarded(Forward::Method), response)
-            }
-            Self::Post(fetch) => fetch.land_post(shared, response),
+            Self::Unsafe(intent) => intent.land(shared, response),
             Self::Fetch(fetch) => fetch.land(shared, response),
         }
     }
@@ -155,30 +149,8 @@ impl Fetch {
         self.deliver(shared, response, &exchange)
     }
 
-    /// Ends a POST, whose response may stand for its target (RFC 9110 §9.3.3).
-    fn land_post<B>(
-        mut self: Box<Self>,
-        shared: &Arc<Shared>,
-        response: Response<B>,
-    ) -> Response<CacheBody<B>>
-    where
-        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-    {
-        invalidate(shared, &self.key, &ResponseHead::new(&response));
-        let responded = shared.clock.now();
-        let exchange = Exchange { requested: self.requested, responded, wall: shared.clock.wall() };
-        if response.status() == StatusCode::OK
-            && names_target(&self.key.target(), response.headers())
-            && shared.rules.directives(response.headers()).states_lifetime()
-        {
-            self.ticket = shared.store.renewed(&self.key, self.ticket);
-            return self.deliver(shared, response, &exchange);
-        }
-        passed(shared, Status::Forwarded(self.forward), response)
-    }
-
     /// Passes a response on, and stores it meanwhile where that is permitted.
-    fn deliver<B>(
+    pub(crate) fn deliver<B>(
         self: Box<Self>,
         shared: &Arc<Shared>,
         response: Response<B>,
@@ -287,29 +259,15 @@ fn not_modified<B: Body<Data = Bytes>>(fields: HeaderMap) -> Response<CacheBody<
 }
 
 /// A response that the store has nothing to do with.
-fn passed<B>(shared: &Shared, status: Status, response: Response<B>) -> Response<CacheBody<B>>
+pub(crate) fn passed<B>(
+    shared: &Shared,
+    status: Status,
+    response: Response<B>,
+) -> Response<CacheBody<B>>
 where
     B: Body<Data = Bytes>,
 {
     let mut response = response.map(CacheBody::passed);
     shared.tell_of(status, response.headers_mut());
     response
-}
-
-/// Removes what an unsafe request that succeeded has made untrue: its target,
-/// and what its response names of the same origin (RFC 9111 §4.4).
-fn invalidate(shared: &Shared, key: &ResourceKey, response: &ResponseHead<'_>) {
-    if !response.status().is_success() && !response.status().is_redirection() {
-        return;
-    }
-    let named = [LOCATION, CONTENT_LOCATION].into_iter().filter_map(|name| {
-        let reference = response.headers().get(name)?.to_str().ok()?;
-        let named = same_origin(&key.target(), reference)?;
-        ResourceKey::of(&shared.keys.shared(Target::from_uri(&named)).resource())
-    });
-    for key in [key.clone()].into_iter().chain(named) {
-        if shared.invalidate(&key) {
-            shared.tell(&Event::CacheInvalidated);
-        }
-    }
 }

@@ -44,7 +44,7 @@ impl Fetch {
             self.of_no_use(shared, exchange.responded);
             let failed = Some(StatusCode::NOT_MODIFIED);
             let stale = self.replace(shared, exchange.responded, failed);
-            shared.remove(&self.key);
+            shared.remove(&self.key.resource());
             return stale.unwrap_or_else(|| {
                 let mut answer = not_validated();
                 shared.tell_of(Status::Forwarded(self.forward), answer.headers_mut());
@@ -79,7 +79,7 @@ impl Fetch {
         }
         let update = response.headers();
         if stored.iter().any(|entry| selects(entry) && !agrees(entry, update)) {
-            shared.remove(&self.key);
+            shared.remove(&self.key.resource());
             return;
         }
         shared.change(&self.key, self.ticket, |stored| {
@@ -108,7 +108,7 @@ impl Fetch {
             Ok(fresh) => fresh,
             Err(why) if why.concerns_one_client() => return,
             Err(_) => {
-                shared.remove(&self.key);
+                shared.remove(&self.key.resource());
                 return;
             }
         };

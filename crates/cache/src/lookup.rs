@@ -11,6 +11,7 @@ use tower_edge_core::{Problem, ReplyBody, RequestHead, Step, Trace};
 use crate::entry::Entry;
 use crate::flight::{Fetch, Flight};
 use crate::front::Glance;
+use crate::intent::Intent;
 use crate::landing::{FlightKey, Follow, Join, Landed, Lead};
 use crate::policy::{RequestDirectives, Reuse, ask_for, is_for_others, is_reusable, reuse};
 use crate::refresh::Refresh;
@@ -65,24 +66,16 @@ impl Shared {
             ref method if method.is_safe() || method == Method::CONNECT => {
                 Decision::Forward(Flight::Pass(Forward::Method))
             }
-            _ => Decision::Forward(self.invalidation(request, now)),
+            _ => Decision::Forward(self.intent(request, now)),
         };
         self.trace(&decision, now);
         decision
     }
 
-    fn invalidation(&self, request: &RequestHead<'_>, now: Instant) -> Flight {
+    fn intent(&self, request: &RequestHead<'_>, now: Instant) -> Flight {
         let named = self.keys.shared(request.target());
-        match ResourceKey::of(&named.resource()) {
-            // What comes back to one user says nothing to others.
-            Some(key) if request.method() == Method::POST && self.keys.user.is_none() => {
-                let fetch = self.fetch(request, key, None, Vec::new(), now);
-                let forward = Forward::Method;
-                Flight::Post(Box::new(Fetch { forward, default_ttl: None, ..fetch }))
-            }
-            Some(key) => Flight::Unsafe(Box::new(key)),
-            None => Flight::Pass(Forward::Method),
-        }
+        let intent = Intent::of(self, request, &named.resource().target, now);
+        intent.map_or(Flight::Pass(Forward::Method), Flight::Unsafe)
     }
 
     fn look_up<B>(
@@ -264,7 +257,7 @@ impl Shared {
         now: Instant,
     ) -> Fetch {
         Fetch {
-            ticket: self.store.ticket(&key),
+            ticket: self.store.ticket(&key.resource()),
             key,
             head_only: request.method() == Method::HEAD,
             request: request.headers().clone(),

@@ -1,10 +1,12 @@
-//! The flight table and the front as they ship, their sources compiled once more
+//! The flight table, the epochs and the front as they ship, their sources compiled once more
 //! over loom's mutexes and atomics: every interleaving of their threads is run that
 //! switches between them up to twice at will.
 
 #![expect(clippy::duplicate_mod, reason = "the same source over other mutexes is the point")]
 #![expect(dead_code, reason = "a model uses what it checks, and nobody uses it")]
 
+#[path = "epochs.rs"]
+mod epochs;
 #[path = "flights.rs"]
 mod flights;
 #[path = "front.rs"]
@@ -33,6 +35,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
 
+use self::epochs::Epochs;
 use self::flights::{Flights, Join};
 use self::front::{Front, Glance, Shape};
 use self::sync::{Mutex, lock};
@@ -117,6 +120,34 @@ impl Fronted {
     }
 }
 
+/// A table of one place, and the epochs that say what may still be put there.
+struct Place {
+    epochs: Epochs,
+    stored: Mutex<bool>,
+}
+
+impl Place {
+    fn change(&self, epoch: u64) {
+        let changing = self.epochs.change(0);
+        {
+            let mut stored = lock(&self.stored);
+            if self.epochs.of(0) == epoch {
+                *stored = true;
+            }
+        }
+        drop(changing);
+    }
+
+    /// As the store does, which does not wait for its turn if there is nothing.
+    fn invalidate(&self) {
+        let is_changing = self.epochs.end(0);
+        let is_stored = *lock(&self.stored);
+        if is_changing || is_stored {
+            *lock(&self.stored) = false;
+        }
+    }
+}
+
 fn interleaved(run: impl Fn() + Send + Sync + 'static) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(2);
@@ -184,5 +215,23 @@ fn two_changes_leave_nothing_of_the_first_in_front() {
         assert!(fronted.read(0) >= new);
         writer.join().unwrap();
         assert_eq!([fronted.read(0), fronted.read(1)], [2; 2]);
+    });
+}
+
+#[test]
+fn what_was_asked_for_before_an_invalidation_is_never_there_after_it() {
+    interleaved(|| {
+        let place = Arc::new(Place { epochs: Epochs::new(1), stored: Mutex::new(false) });
+        let epoch = place.epochs.of(0);
+        let changes = [(); 2].map(|()| {
+            let place = place.clone();
+            thread::spawn(move || place.change(epoch))
+        });
+        place.invalidate();
+        assert!(!*lock(&place.stored));
+        changes.into_iter().for_each(|change| change.join().unwrap());
+        assert!(!*lock(&place.stored));
+        place.change(place.epochs.of(0));
+        assert!(*lock(&place.stored));
     });
 }

@@ -18,22 +18,28 @@ pub(crate) struct Resource<'a> {
 /// for each that is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResourceKey {
-    /// Scheme, authority, path and query, and nothing between them.
     text: Box<str>,
-    /// Where those begin, but for the scheme.
-    starts: [u16; 3],
-    has_query: bool,
+    parts: Parts,
     user: Option<Box<Key>>,
 }
 
-impl ResourceKey {
-    /// The key of a resource; none if nobody knows the authority of its target, or
-    /// if that is too long for a URI.
-    pub(crate) fn of(resource: &Resource<'_>) -> Option<Self> {
-        let target = resource.target;
+/// Where the parts of a target stand in a text that has scheme, authority, path and
+/// query, and nothing between them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Parts {
+    /// Where those begin, but for the scheme.
+    starts: [u16; 3],
+    has_query: bool,
+}
+
+impl Parts {
+    /// Writes a target over a text; none if nobody knows its authority, or if it is
+    /// too long for a URI.
+    pub(crate) fn write(target: &Target<'_>, text: &mut String) -> Option<Self> {
         let (authority, query) = (target.authority()?, target.query());
         let parts = [target.scheme(), authority, target.path(), query.unwrap_or_default()];
-        let mut text = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+        text.clear();
+        text.reserve_exact(parts.iter().map(|part| part.len()).sum());
         let mut starts = [0; 3];
         text.push_str(target.scheme());
         for (start, part) in starts.iter_mut().zip(&parts[1..]) {
@@ -42,8 +48,26 @@ impl ResourceKey {
         }
         u16::try_from(text.len()).ok()?;
         text[..usize::from(starts[1])].make_ascii_lowercase();
+        Some(Self { starts, has_query: query.is_some() })
+    }
+
+    /// The target that was written.
+    pub(crate) fn target<'a>(&self, text: &'a str) -> Target<'a> {
+        let [authority, path, query] = self.starts.map(usize::from);
+        let scheme = &text[..authority];
+        let (authority, path, query) = (&text[authority..path], &text[path..query], &text[query..]);
+        Target::from_parts(scheme, Some(authority), path, self.has_query.then_some(query))
+    }
+}
+
+impl ResourceKey {
+    /// The key of a resource; none if nobody knows the authority of its target, or
+    /// if that is too long for a URI.
+    pub(crate) fn of(resource: &Resource<'_>) -> Option<Self> {
+        let mut text = String::new();
+        let parts = Parts::write(&resource.target, &mut text)?;
         let user = resource.user.copied().map(Box::new);
-        Some(Self { text: text.into(), starts, has_query: query.is_some(), user })
+        Some(Self { text: text.into(), parts, user })
     }
 
     pub(crate) fn resource(&self) -> Resource<'_> {
@@ -51,12 +75,7 @@ impl ResourceKey {
     }
 
     pub(crate) fn target(&self) -> Target<'_> {
-        let [authority, path, query] = self.starts.map(usize::from);
-        let text = &self.text;
-        let authority = &text[authority..path];
-        let (scheme, path, query) =
-            (&text[..self.starts[0].into()], &text[path..query], &text[query..]);
-        Target::from_parts(scheme, Some(authority), path, self.has_query.then_some(query))
+        self.parts.target(&self.text)
     }
 
     /// What tells it from all others, in bytes.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ahash::RandomState;
 use http::{HeaderMap, HeaderName};
-use tower_edge_core::{Clock, Event, Observe, RequestHead};
+use tower_edge_core::{Clock, Event, Observe, RequestHead, Target};
 
 use crate::buffer::{Most, NO_ROOM, TOO_LARGE};
 use crate::counts::{Count, Counts};
@@ -15,7 +15,7 @@ use crate::loners::Loners;
 use crate::memo::Computations;
 use crate::policy::{Rules, Selection};
 use crate::purges::{Purge, Scope};
-use crate::resource::ResourceKey;
+use crate::resource::{Resource, ResourceKey};
 use crate::room::Room;
 use crate::status::{Forward, Status, StatusField};
 use crate::store::{Store, Ticket};
@@ -100,18 +100,18 @@ impl Shared {
 
     /// Removes what is stored for a target, whoever's it is, and what is on its way
     /// there; whether there was anything, as far as is known.
-    pub(crate) fn invalidate(&self, key: &ResourceKey) -> bool {
+    pub(crate) fn invalidate(&self, target: &Target<'_>) -> bool {
         if self.keys.user.is_none() {
-            return self.remove(key);
+            return self.remove(&Resource { target: *target, user: None });
         }
-        self.purge(Scope::Target(key.target()), Purge::Hard);
+        self.purge(Scope::Target(*target), Purge::Hard);
         true
     }
 
     /// Removes what is stored for one resource, and what is on its way there; whether
     /// there was anything in memory.
-    pub(crate) fn remove(&self, key: &ResourceKey) -> bool {
-        let was_there = self.store.invalidate(key);
+    pub(crate) fn remove(&self, resource: &Resource<'_>) -> bool {
+        let was_there = self.store.invalidate(resource);
         self.write_behind();
         was_there
     }

@@ -9,7 +9,9 @@ use moka::notification::RemovalCause;
 use moka::ops::compute::{CompResult, Op};
 use moka::sync::Cache;
 
+use crate::counts::Held;
 use crate::entry::Entry;
+use crate::epochs::Epochs;
 use crate::front::Front;
 use crate::hot::{self, Hot};
 use crate::purges::{Purge, Purges, RECORD, Scope};
@@ -24,7 +26,7 @@ use crate::variants::{Variants, merged};
 /// policy's business, and a stale response is still worth validating.
 pub(crate) struct Store {
     resources: Cache<ResourceKey, Variants, RandomState>,
-    epochs: Box<[AtomicU64]>,
+    epochs: Epochs,
     purges: Purges,
     held: Arc<Held>,
     /// What was put since the last upkeep, in bytes; moka notes it then.
@@ -52,7 +54,7 @@ pub(crate) struct Size {
 /// takes it away, and of purges since it is known that they are about it too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Ticket {
-    slot: usize,
+    hash: u64,
     epoch: u64,
     purge: u64,
 }
@@ -80,12 +82,12 @@ impl Store {
         let (counted, fronted, hasher) = (held.clone(), front.clone(), seed.clone());
         // It is told of all that changes or goes, before those who change it return.
         let resources = resources.eviction_listener(move |key, variants: Variants, cause| {
-            counted.leave(&variants, cause);
+            counted.leave(variants.len(), cause == RemovalCause::Size);
             fronted.forget(hasher.hash_one(&*key));
         });
         Self {
             resources: resources.build_with_hasher(seed.clone()),
-            epochs: (0..EPOCHS).map(|_| AtomicU64::new(0)).collect(),
+            epochs: Epochs::new(EPOCHS),
             purges: Purges::new(most_purges),
             held,
             unnoted: AtomicU64::new(0),
@@ -141,7 +143,7 @@ impl Store {
             match left.len() {
                 0 => Op::Remove,
                 all if all == stored.len() => Op::Nop,
-                _ => Op::Put(self.held.enter(left)),
+                _ => self.put(left),
             }
         });
         match left {
@@ -151,20 +153,19 @@ impl Store {
     }
 
     /// To be drawn before the request goes upstream.
-    pub(crate) fn ticket(&self, key: &ResourceKey) -> Ticket {
-        let slot = self.slot(key);
-        let epoch = self.epochs[slot].load(Ordering::SeqCst);
-        Ticket { slot, epoch, purge: self.purges.newest() }
+    pub(crate) fn ticket(&self, resource: &Resource<'_>) -> Ticket {
+        let hash = self.hash(resource);
+        Ticket { hash, epoch: self.epochs.of(hash), purge: self.purges.newest() }
     }
 
     /// A ticket that an invalidation before now has not taken away, for what was
     /// asked for when `ticket` was drawn.
-    pub(crate) fn renewed(&self, key: &ResourceKey, ticket: Ticket) -> Ticket {
-        Ticket { purge: ticket.purge, ..self.ticket(key) }
+    pub(crate) fn renewed(&self, resource: &Resource<'_>, ticket: Ticket) -> Ticket {
+        Ticket { purge: ticket.purge, ..self.ticket(resource) }
     }
 
     pub(crate) fn holds(&self, ticket: Ticket) -> bool {
-        self.epochs[ticket.slot].load(Ordering::SeqCst) == ticket.epoch
+        self.epochs.of(ticket.hash) == ticket.epoch
     }
 
     /// Whether an entry was purged for good.
@@ -243,6 +244,7 @@ impl Store {
         change: impl FnOnce(&[Arc<Entry>]) -> Option<Vec<Arc<Entry>>>,
     ) {
         let mut put = 0;
+        let changing = self.epochs.change(ticket.hash);
         self.resources.entry_by_ref(key).and_compute_with(|stored| {
             // Not before: an invalidation counts first and then waits for its turn
             // here, so either it is seen or it finds what is put.
@@ -256,10 +258,11 @@ impl Store {
                 Some(mut all) => {
                     all.sort_by_key(|entry| Reverse(entry.came().generated));
                     put = self.fit(&mut all);
-                    Op::Put(self.held.enter(all.into()))
+                    self.put(all.into())
                 }
             }
         });
+        drop(changing);
         self.note(put);
     }
 
@@ -290,11 +293,16 @@ impl Store {
     }
 
     /// Removes what is stored for a resource, and what is on its way there.
-    pub(crate) fn invalidate(&self, key: &ResourceKey) -> bool {
-        self.epochs[self.slot(key)].fetch_add(1, Ordering::SeqCst);
-        let removed = self.resources.entry_by_ref(key).and_compute_with(|_| {
+    pub(crate) fn invalidate(&self, resource: &Resource<'_>) -> bool {
+        let is_changing = self.epochs.end(self.hash(resource));
+        // Most unsafe requests are about what was never stored.
+        if !is_changing && self.behind().is_none() && !self.resources.contains_key(resource) {
+            return false;
+        }
+        let Some(key) = ResourceKey::of(resource) else { return false };
+        let removed = self.resources.entry_by_ref(&key).and_compute_with(|_| {
             if let Some(behind) = self.behind() {
-                lock(&behind.pending).remove_all(key);
+                lock(&behind.pending).remove_all(&key);
             }
             Op::Remove
         });
@@ -311,11 +319,16 @@ impl Store {
         self.resources.run_pending_tasks();
         let bytes = self.resources.weighted_size() + self.purges.weight() + self.front.weight();
         Size {
-            evicted: self.held.evicted.load(Ordering::Relaxed),
-            entries: self.held.entries.load(Ordering::Relaxed),
+            evicted: self.held.evicted(),
+            entries: self.held.entries(),
             resources: self.resources.entry_count(),
             bytes,
         }
+    }
+
+    fn put(&self, variants: Variants) -> Op<Variants> {
+        self.held.enter(variants.len());
+        Op::Put(variants)
     }
 
     /// Those that were not purged for good.
@@ -326,31 +339,6 @@ impl Store {
             false => stored.iter().filter(is_left).cloned().collect(),
         }
     }
-
-    fn slot(&self, key: &ResourceKey) -> usize {
-        self.seed.hash_one(key) as usize % EPOCHS
-    }
-}
-
-/// Counts the responses that come and go.
-#[derive(Debug, Default)]
-struct Held {
-    entries: AtomicU64,
-    evicted: AtomicU64,
-}
-
-impl Held {
-    fn enter(&self, variants: Variants) -> Variants {
-        self.entries.fetch_add(variants.len() as u64, Ordering::Relaxed);
-        variants
-    }
-
-    fn leave(&self, variants: &Variants, cause: RemovalCause) {
-        self.entries.fetch_sub(variants.len() as u64, Ordering::Relaxed);
-        if cause == RemovalCause::Size {
-            self.evicted.fetch_add(variants.len() as u64, Ordering::Relaxed);
-        }
-    }
 }
 
 impl fmt::Debug for Store {
@@ -359,8 +347,6 @@ impl fmt::Debug for Store {
     }
 }
 
-/// Invalidations of different resources rarely share one of these; when they do,
-/// a response is not stored that could have been.
 const EPOCHS: usize = 1024;
 
 /// The part of the capacity that notes of purges may take: one in so many.

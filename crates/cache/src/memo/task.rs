@@ -55,7 +55,7 @@ impl Task {
     /// Leads the computation for all who want a value of this type, or follows the
     /// one there is.
     pub(super) fn join<T: 'static>(&self) -> (Join, Ticket) {
-        let ticket = self.shared.store.ticket(&self.key);
+        let ticket = self.shared.store.ticket(&self.key.resource());
         let variant = self.shared.seed.hash_one(TypeId::of::<T>());
         let flight = FlightKey { resource: self.key.clone(), ticket, variant };
         (self.shared.computations.join(&flight), ticket)
