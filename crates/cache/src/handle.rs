@@ -7,6 +7,7 @@ use crate::counts::Count;
 use crate::memo::Memo;
 use crate::purges::{Purge, Scope};
 use crate::shared::Shared;
+use crate::top::TopKey;
 
 /// Looks into a cache, and purges it, while it runs.
 ///
@@ -106,6 +107,20 @@ impl CacheHandle {
             bytes: size.bytes,
             arriving: self.shared.room.taken(),
         }
+    }
+
+    /// Up to `most` of the URIs that were asked for most in the last five to ten
+    /// minutes, those first, whoever asked for them and whatever was the answer.
+    ///
+    /// The counts are estimates. One request in 16 is looked at, by chance: of what was
+    /// asked for `n` times, the count is mostly within `8 * sqrt(n)` of that. What of
+    /// it is counted, and what is forgotten, is decided by Space-Saving (Metwally and
+    /// others, ICDT 2005) with 64 counters for each fourth of the threads, so that it
+    /// takes up to 300 KiB however many URIs there are: [`TopKey::error`] says by how
+    /// much a count may be wrong for that. What was asked for more often than one in
+    /// 64 times is there. URIs of more than 512 bytes are not.
+    pub fn top_keys(&self, most: usize) -> Vec<TopKey> {
+        self.shared.top.keys(self.shared.clock.now(), most)
     }
 
     /// Purges all responses of one URI, whoever's they are and whatever they vary

@@ -69,6 +69,7 @@ impl CacheLayer {
             default_ttl: None,
             status: StatusField::new("tower-edge").map(Arc::new),
             counts: Arc::default(),
+            top: Arc::default(),
         };
         Self { shared: Arc::new(shared) }
     }

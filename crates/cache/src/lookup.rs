@@ -85,6 +85,7 @@ impl Shared {
         now: Instant,
         variant: Option<u64>,
     ) -> Decision<B> {
+        self.top.see(&resource.target, now);
         let hash = self.store.hash(resource);
         let wanted = match self.glance(request, resource, hash, now) {
             Glance::Found(answer) => return Decision::Answer(answer),

@@ -19,6 +19,7 @@ use crate::resource::{Resource, ResourceKey};
 use crate::room::Room;
 use crate::status::{Forward, Status, StatusField};
 use crate::store::{Store, Ticket};
+use crate::top::Top;
 
 /// What all clones of a cache share.
 #[derive(Clone)]
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) status: Option<Arc<StatusField>>,
     pub(crate) observe: Option<Arc<dyn Observe>>,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) top: Arc<Top>,
 }
 
 impl Shared {

@@ -110,3 +110,31 @@ async fn warming_up_ends_when_it_is_dropped() {
     tasks().await;
     assert_eq!((origin.in_flight(), origin.calls()), (0, 3));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_handle_names_what_is_asked_for_most() {
+    let play = Play::new(|_, _| answer(200, &[("cache-control", "max-age=600")], "abc"));
+    assert_eq!(play.cache.top_keys(3), []);
+    for round in 0..4_000 {
+        play.ask(request("GET", "/a?b", &[])).await;
+        if round % 2 == 0 {
+            play.ask(request("HEAD", "/c", &[])).await;
+        }
+        play.ask(request("GET", &format!("/once/{round}"), &[])).await;
+        play.ask(request("POST", "/posted", &[])).await;
+    }
+    let top = play.cache.top_keys(2);
+    let found = top.iter().map(|key| key.uri.to_string()).collect::<Vec<_>>();
+    assert_eq!(found, ["http://origin.example/a?b", "http://origin.example/c"]);
+    for (key, times) in top.iter().zip([4_000_u64, 2_000]) {
+        let chance = 8 * times.isqrt();
+        assert!(key.requests.abs_diff(times) <= key.error + chance, "{key:?}");
+        assert!(key.error < 400, "{key:?}");
+    }
+    assert!(play.cache.top_keys(99).len() <= 64);
+    // What was asked for in the span before is told for another one, then no more.
+    seconds(400).await;
+    assert_eq!(play.cache.top_keys(1)[0].uri, top[0].uri);
+    seconds(400).await;
+    assert_eq!(play.cache.top_keys(1), []);
+}
