@@ -14,6 +14,16 @@ use super::sync::AtomicU64;
 #[derive(Debug)]
 pub(crate) struct Epochs(Box<[AtomicU64]>);
 
+/// The right to store what was asked for at this moment; an invalidation since
+/// takes it away, and of purges since it is known that they are about it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Ticket {
+    pub(crate) hash: u64,
+    pub(crate) epoch: u64,
+    /// The newest purge when it was drawn.
+    pub(crate) purge: u64,
+}
+
 /// A change that is being made; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Changing<'a>(&'a AtomicU64);

@@ -9,6 +9,7 @@ use tower_edge_core::{BoxError, ReplyBody, ResponseHead, Step, Trace};
 
 use crate::body::CacheBody;
 use crate::entry::Entry;
+use crate::epochs::Ticket;
 use crate::filling::{Filling, Pump};
 use crate::intent::Intent;
 use crate::landing::{Failure, Landed, Lead};
@@ -19,7 +20,6 @@ use crate::policy::{
 use crate::resource::ResourceKey;
 use crate::shared::Shared;
 use crate::status::{Forward, Status};
-use crate::store::Ticket;
 
 /// A request on its way upstream, and what its response will mean to the store.
 #[derive(Debug)]
@@ -236,7 +236,7 @@ impl Fetch {
 
     /// What a response with these fields knows of purges.
     pub(crate) fn mark(&self, shared: &Shared, fields: &HeaderMap) -> Mark {
-        Mark::new(self.ticket.newest_purge(), shared.tags(fields))
+        Mark::new(self.ticket.purge, shared.tags(fields))
     }
 
     pub(crate) fn candidate<'a>(

@@ -9,12 +9,12 @@ use http_body::Body;
 use tower_edge_core::{BoxError, Event, RequestHead, ResponseHead, Target};
 
 use crate::body::CacheBody;
+use crate::epochs::Ticket;
 use crate::flight::{Fetch, passed};
 use crate::policy::{Exchange, names_target, same_origin};
 use crate::resource::{Parts, Resource, ResourceKey};
 use crate::shared::Shared;
 use crate::status::{Forward, Status};
-use crate::store::Ticket;
 
 /// An unsafe request on its way upstream: if it succeeds, what is stored for its
 /// target is no longer true, and in place of it the response to a POST may be.

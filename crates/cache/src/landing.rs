@@ -10,13 +10,13 @@ use tower_edge_core::{Problem, Reason, Refusal, ReplyBody, RequestHead, Response
 use crate::body::CacheBody;
 use crate::draft::Arrival;
 use crate::entry::Entry;
+use crate::epochs::Ticket;
 use crate::flight::Fetch;
 use crate::flights;
 use crate::policy::{Kept, RequestDirectives, Reuse, Selection, reuse};
 use crate::resource::ResourceKey;
 use crate::shared::Shared;
 use crate::status::Status;
-use crate::store::Ticket;
 
 /// What requests have to have in common so that one goes upstream for all.
 ///

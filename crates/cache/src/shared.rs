@@ -9,6 +9,7 @@ use tower_edge_core::{Clock, Event, Observe, RequestHead, Target};
 use crate::buffer::{Most, NO_ROOM, TOO_LARGE};
 use crate::counts::{Count, Counts};
 use crate::entry::Entry;
+use crate::epochs::Ticket;
 use crate::keys::Keys;
 use crate::landing::Flights;
 use crate::loners::Loners;
@@ -18,7 +19,7 @@ use crate::purges::{Purge, Scope};
 use crate::resource::{Resource, ResourceKey};
 use crate::room::Room;
 use crate::status::{Forward, Status, StatusField};
-use crate::store::{Store, Ticket};
+use crate::store::Store;
 use crate::top::Top;
 
 /// What all clones of a cache share.

@@ -11,7 +11,7 @@ use moka::sync::Cache;
 
 use crate::counts::Held;
 use crate::entry::Entry;
-use crate::epochs::Epochs;
+use crate::epochs::{Epochs, Ticket};
 use crate::front::Front;
 use crate::hot::{self, Hot};
 use crate::purges::{Purge, Purges, RECORD, Scope};
@@ -48,22 +48,6 @@ pub(crate) struct Size {
     pub(crate) entries: u64,
     pub(crate) resources: u64,
     pub(crate) bytes: u64,
-}
-
-/// The right to store what was asked for at this moment; an invalidation since
-/// takes it away, and of purges since it is known that they are about it too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Ticket {
-    hash: u64,
-    epoch: u64,
-    purge: u64,
-}
-
-impl Ticket {
-    /// The number of the newest purge when it was drawn.
-    pub(crate) fn newest_purge(&self) -> u64 {
-        self.purge
-    }
 }
 
 impl Store {

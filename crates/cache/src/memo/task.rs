@@ -11,6 +11,7 @@ use tower_edge_core::Event;
 use super::Ttl;
 use super::computing::{Computed, Join, Lead};
 use crate::entry::Entry;
+use crate::epochs::Ticket;
 use crate::landing::FlightKey;
 use crate::mark::Mark;
 use crate::policy::{
@@ -19,7 +20,6 @@ use crate::policy::{
 use crate::resource::ResourceKey;
 use crate::shared::Shared;
 use crate::status::{Forward, Status};
-use crate::store::Ticket;
 
 /// A value that is wanted.
 #[derive(Clone, Debug)]
@@ -142,7 +142,7 @@ impl Task {
         let content = Content::Whole(value.clone());
         let (fields, selection) = (HeaderMap::new(), Selection::default());
         let entry = Entry::new(StatusCode::OK, &fields, content, None, selection, kept, None);
-        let entry = Arc::new(entry.marked(Mark::new(ticket.newest_purge(), Box::default())));
+        let entry = Arc::new(entry.marked(Mark::new(ticket.purge, Box::default())));
         let weight = entry.weight() as u64;
         let mut stored = false;
         shared.change(&self.key, ticket, |_| {
