@@ -60,7 +60,8 @@ impl Store {
         let seed = RandomState::new();
         let front = Arc::new(hot::front(capacity));
         let aside = (most_purges * RECORD) as u64 + front.budget();
-        let responses = capacity.saturating_sub(aside);
+        // A table for nothing at all would not tell of what it turns away.
+        let responses = capacity.saturating_sub(aside).max(1);
         let resources = Cache::builder().max_capacity(responses).weigher(weigh);
         let held = Arc::new(Held::default());
         let (counted, fronted, hasher) = (held.clone(), front.clone(), seed.clone());
@@ -218,7 +219,7 @@ impl Store {
             all = merged.clone().into();
             (merged.len() > left.len()).then_some(merged)
         });
-        if self.holds(ticket) { all } else { Variants::default() }
+        all
     }
 
     fn alter(

@@ -138,3 +138,16 @@ async fn the_handle_names_what_is_asked_for_most() {
     seconds(400).await;
     assert_eq!(play.cache.top_keys(1), []);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_memory_has_no_room_for_is_not_counted_as_held() {
+    for (capacity, length) in [(1, 10), (1 << 20, 2 << 20)] {
+        let layer = CacheLayer::new(capacity).max_entry(4 << 20).clock(Clock::anchored(start()));
+        let play = Play::with(layer, move |_, _| answer(200, FRESH, &"x".repeat(length)));
+        for _ in 0..3 {
+            play.get(&[]).await;
+        }
+        let stats = play.cache.stats();
+        assert_eq!((stats.entries, stats.resources), (0, 0), "{capacity}");
+    }
+}

@@ -119,6 +119,28 @@ async fn all_who_want_a_value_wait_for_one_computation() {
     assert_eq!(counter.ask(&memo, Duration::ZERO).await.unwrap(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn threads_that_race_for_a_value_compute_it_once() {
+    let (layer, computed) = (CacheLayer::new(16 << 20), Arc::new(AtomicU32::new(0)));
+    let client = |_| {
+        let (memo, computed) = (layer.handle().memo("test"), computed.clone());
+        tokio::spawn(async move {
+            for key in 0..KEYS {
+                let computed = computed.clone();
+                let compute = || async move { computed.fetch_add(1, Ordering::SeqCst) };
+                memo.get_or_compute(&key.to_string(), MINUTE, compute).await;
+            }
+        })
+    };
+    let clients: Vec<_> = (0..4).map(client).collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert_eq!(computed.load(Ordering::SeqCst), KEYS);
+}
+
+const KEYS: u32 = 3_000;
+
 #[tokio::test(start_paused = true)]
 async fn an_error_is_shared_once_and_not_stored() {
     let (memo, counter) = (memo(), Counter::new());

@@ -101,6 +101,30 @@ async fn all_who_want_the_same_look_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn all_who_want_the_same_look_once_also_where_memory_has_no_room() {
+    let shelf = Shelf::new();
+    let first = before(&shelf, |_, _| answer(200, &[FRESH], "body"));
+    ask(&first, "/", &[]).await;
+    first.cache.flush().await.unwrap();
+    shelf.state().gets = 0;
+    shelf.reads.close();
+    let layer = CacheLayer::new(1).clock(Clock::anchored(start())).tier(shelf.clone());
+    let play = Arc::new(Play::with(layer, |_, _| answer(200, &[FRESH], "later")));
+    let client = |_| {
+        let play = play.clone();
+        tokio::spawn(async move { ask(&play, "/", &[]).await.text() })
+    };
+    let clients: Vec<_> = (0..50).map(client).collect();
+    tasks().await;
+    shelf.reads.open();
+    for client in clients {
+        assert_eq!(client.await.unwrap(), "body");
+    }
+    let gets = shelf.state().gets;
+    assert_eq!((gets, play.cache.stats().entries), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_leaves_while_it_looks_leaves_the_look_to_the_others() {
     let shelf = Shelf::new();
     shelf.reads.close();
