@@ -4,6 +4,8 @@
 //! as the origin will, or `Connection: accept-language` would store the answer
 //! to one language under the name of another.
 
+use std::sync::Arc;
+
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, MAX_FORWARDS, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
@@ -12,7 +14,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Vers
 
 use crate::forwarding::Forwarding;
 
-/// Makes the fields of a request those that the origin shall get.
+/// Makes the fields of a request those that the origin shall get; what is to be
+/// removed from the trailers is noted in an extension, [`Hops`].
 ///
 /// `Host` stays the client's, so that the links and cookies that the origin
 /// makes hold for the client, and the cache's key names what the origin was
@@ -29,7 +32,7 @@ pub(crate) fn clean_request<B>(mut request: Request<B>, forwarding: &Forwarding)
     if version < Version::HTTP_11 {
         fields.remove(EXPECT);
     }
-    remove_hop_by_hop(fields);
+    let hops = remove_hop_by_hop(fields);
     join_cookies(fields);
 
     if let Some(protocol) = upgrade {
@@ -40,26 +43,44 @@ pub(crate) fn clean_request<B>(mut request: Request<B>, forwarding: &Forwarding)
         fields.insert(TE, HeaderValue::from_static("trailers"));
     }
     fields.append(VIA, via(version));
+    if !hops.0.is_empty() {
+        request.extensions_mut().insert(hops);
+    }
     forwarding.note(&mut request);
     request
 }
 
-/// Makes the fields of a response those that the client shall get.
+/// Makes the fields of a response those that the client shall get; gives what is
+/// to be removed from the trailers.
 ///
 /// A `101` keeps its `Upgrade`. `Trailer` stays as well: it announces fields
 /// that travel from end to end, and HTTP/1.1 sends only those it names.
-pub(crate) fn clean_response(status: StatusCode, version: Version, fields: &mut HeaderMap) {
+pub(crate) fn clean_response(status: StatusCode, version: Version, fields: &mut HeaderMap) -> Hops {
     let protocol = fields.get(UPGRADE).cloned();
     let protocol = protocol.filter(|_| status == StatusCode::SWITCHING_PROTOCOLS);
     if fields.contains_key(TRANSFER_ENCODING) {
         fields.remove(CONTENT_LENGTH);
     }
-    remove_hop_by_hop(fields);
+    let hops = remove_hop_by_hop(fields);
     if let Some(protocol) = protocol {
         fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         fields.insert(UPGRADE, protocol);
     }
     fields.append(VIA, via(version));
+    hops
+}
+
+/// What the `Connection` of a message names.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hops(Arc<[HeaderName]>);
+
+impl Hops {
+    /// Removes what is for one connection only.
+    pub(crate) fn remove_from(&self, fields: &mut HeaderMap) {
+        for name in self.0.iter().chain(&HOP_BY_HOP) {
+            fields.remove(name);
+        }
+    }
 }
 
 /// Leaves out what HTTP/2 says in other ways (RFC 9113 §8.2.2, §8.3.1).
@@ -98,14 +119,13 @@ fn upgrade(fields: &HeaderMap, version: Version) -> Option<HeaderValue> {
 
 /// Removes the fields that are for one connection only (RFC 9110 §7.6.1), and
 /// those that `Connection` names.
-fn remove_hop_by_hop(fields: &mut HeaderMap) {
-    let named: Vec<HeaderName> = members(fields, CONNECTION)
+fn remove_hop_by_hop(fields: &mut HeaderMap) -> Hops {
+    let named = members(fields, CONNECTION)
         .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
-        .filter(|name| ![CONTENT_LENGTH, HOST].contains(name))
-        .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
-        fields.remove(name);
-    }
+        .filter(|name| ![CONTENT_LENGTH, HOST].contains(name) && !HOP_BY_HOP.contains(name));
+    let hops = Hops(named.collect());
+    hops.remove_from(fields);
+    hops
 }
 
 /// HTTP/2 may send the cookies apart, HTTP/1.1 must not (RFC 9113 §8.2.3).

@@ -89,6 +89,11 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "MS", default_value = "30000", value_parser = millis)]
     pub(crate) timeout: Duration,
 
+    /// How many bytes a second a client has to send in the middle of its request, on
+    /// average and beyond that time; 0 for any number
+    #[arg(long, value_name = "BYTES", default_value = "500")]
+    pub(crate) upload_rate: u64,
+
     /// How long a client may be connected without a request, silent or in the
     /// middle of its head, or take nothing of an answer
     #[arg(long, value_name = "MS", default_value = "30000", value_parser = millis)]

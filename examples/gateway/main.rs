@@ -28,6 +28,7 @@ mod pace;
 mod proxy;
 mod rate;
 mod server;
+mod trailers;
 mod tunnel;
 mod upload;
 mod websocket;
@@ -72,7 +73,8 @@ async fn run(flags: Flags) -> Result<(), Misuse> {
         None => demo::start().await?,
     };
     let origin = if flags.origin_http2 { Origin::http2(origin) } else { Origin::http1(origin) };
-    let proxy = Proxy::new(origin, flags.timeout);
+    let waits = upload::Patience { silence: flags.timeout, rate: flags.upload_rate };
+    let proxy = Proxy::new(origin, waits);
     let latency = flags.latency().then(|| latency(&flags));
     let measured = latency.as_ref().map(LatencyLayer::handle);
     let events = Arc::new(EventCounters::new());

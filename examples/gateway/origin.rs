@@ -17,10 +17,11 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tower_edge::core::{BoxError, Clock};
 
+use crate::trailers::Onward;
 use crate::upload::Upload;
 
 /// A body on its way to the origin.
-pub(crate) type Outgoing = Upload<Incoming>;
+pub(crate) type Outgoing = Upload<Onward<Incoming>>;
 
 /// The origin, and the connections to it that are kept.
 #[derive(Clone, Debug)]

@@ -2,7 +2,6 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, MAX_FORWARDS, TRANSFER_ENCODING};
@@ -16,7 +15,8 @@ use tower_edge::core::{Expected, Problem, ReplyBody, RequestHead, TapBody};
 
 use crate::connection::Link;
 use crate::origin::{Fault, Origin, Outgoing};
-use crate::upload::{Hold, Silent, Upload};
+use crate::trailers::Onward;
+use crate::upload::{Hold, Patience, Silent, Upload};
 use crate::websocket::Opening;
 use crate::{fields, tunnel};
 
@@ -26,13 +26,13 @@ use crate::{fields, tunnel};
 #[derive(Clone, Debug)]
 pub(crate) struct Proxy {
     origin: Origin,
-    timeout: Duration,
+    patience: Patience,
 }
 
 impl Proxy {
-    /// Forwards to `origin`, which may be silent for `timeout` before it answers.
-    pub(crate) fn new(origin: Origin, timeout: Duration) -> Self {
-        Self { origin, timeout }
+    /// Forwards to `origin`, and has patience with it and with its clients.
+    pub(crate) fn new(origin: Origin, patience: Patience) -> Self {
+        Self { origin, patience }
     }
 
     async fn forward(self, mut request: Request<Incoming>) -> Response<Answer> {
@@ -54,14 +54,15 @@ impl Proxy {
         head: &request::Parts,
         body: Incoming,
         client: Option<(OnUpgrade, Link)>,
-    ) -> Result<Response<TapBody<Incoming, Hold>>, Problem> {
-        let (upload, progress) = Upload::new(body);
+    ) -> Result<Response<TapBody<Onward<Incoming>, Hold>>, Problem> {
+        let hops = head.extensions.get().cloned().unwrap_or_default();
+        let (upload, progress) = Upload::new(Onward::new(body, hops));
         let (mut request, hold) = self.outbound(head, upload)?;
         let opening = Opening::ask(&mut request, self.origin.version())?;
         if self.origin.version() == Version::HTTP_2 {
             fields::for_http2(request.headers_mut());
         }
-        let answer = progress.unless_silent(self.timeout, self.origin.send(request)).await;
+        let answer = progress.unless_slow(self.patience, self.origin.send(request)).await;
         let answer = answer.map_err(|silent| match silent {
             Silent::Client => SLOW_UPLOAD,
             Silent::Origin => SLOW,
@@ -71,7 +72,7 @@ impl Proxy {
             false => fault(&error),
         })?;
         let (status, version) = (response.status(), response.version());
-        fields::clean_response(status, version, response.headers_mut());
+        let hops = fields::clean_response(status, version, response.headers_mut());
         *response.version_mut() = Version::HTTP_11;
         let open = match (opening, status) {
             (Some(opening), _) => opening.answer(&mut response)?,
@@ -83,7 +84,7 @@ impl Proxy {
             tunnel::join(client, hyper::upgrade::on(&mut response), link);
         }
         let expected = Expected::by_size(&response.body().size_hint());
-        Ok(response.map(|body| TapBody::new(body, hold, expected)))
+        Ok(response.map(|body| TapBody::new(Onward::new(body, hops), hold, expected)))
     }
 
     /// The request as the origin gets it.
@@ -140,7 +141,7 @@ impl Proxy {
 }
 
 /// The body of an answer: the origin's, or that of a problem.
-type Answer = ReplyBody<TapBody<Incoming, Hold>>;
+type Answer = ReplyBody<TapBody<Onward<Incoming>, Hold>>;
 
 impl Service<Request<Incoming>> for Proxy {
     type Response = Response<Answer>;

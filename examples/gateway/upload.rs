@@ -1,16 +1,16 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 use tokio::sync::{Notify, oneshot};
-use tower_edge::core::{BodyError, BoxError, End, Tap};
+use tower_edge::core::{BodyError, BoxError, Clock, End, Tap};
 
 /// The body of a request on its way to the origin.
 ///
@@ -20,6 +20,9 @@ pub(crate) struct Upload<B> {
     #[pin]
     body: B,
     state: Arc<State>,
+    clock: Clock,
+    /// Since when the client is waited for.
+    asked: Option<Instant>,
     /// Ends when the first byte may be asked of the client, and says whether.
     gate: Option<Pin<Box<dyn Future<Output = bool> + Send + Sync>>>,
 }
@@ -27,8 +30,9 @@ pub(crate) struct Upload<B> {
 impl<B> Upload<B> {
     /// The body, and what becomes of it.
     pub(crate) fn new(body: B) -> (Self, Progress) {
-        let state = Arc::<State>::default();
-        (Self { body, state: state.clone(), gate: None }, Progress { state })
+        let (state, clock) = (Arc::<State>::default(), Clock::anchored(UNIX_EPOCH));
+        let upload = Self { body, state: state.clone(), clock, asked: None, gate: None };
+        (upload, Progress { state })
     }
 
     /// Holds it back until the origin asks for it (RFC 9110 §10.1.1): hyper
@@ -65,6 +69,14 @@ where
             }
         }
         let frame = this.body.poll_frame(cx);
+        match &frame {
+            Poll::Pending => drop(this.asked.get_or_insert_with(|| this.clock.now())),
+            Poll::Ready(frame) => {
+                let waited = this.asked.take().map_or(Duration::ZERO, |at| this.clock.since(at));
+                let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+                this.state.came(data.map_or(0, Bytes::len), waited);
+            }
+        }
         this.state.set(match &frame {
             Poll::Pending => Stage::ClientsTurn,
             Poll::Ready(Some(Err(_))) => Stage::Broken,
@@ -113,7 +125,17 @@ pub(crate) struct Progress {
     state: Arc<State>,
 }
 
-/// Who said nothing for too long.
+/// How long is waited for others in the middle of an exchange.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// While nothing moves.
+    pub(crate) silence: Duration,
+    /// How many bytes of a body a second its client has to send besides, on average
+    /// of the time that it is waited for; any number, if 0.
+    pub(crate) rate: u64,
+}
+
+/// Who said nothing for too long, or too little.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Silent {
     /// There is more of the body to come.
@@ -128,11 +150,11 @@ impl Progress {
         self.state.stage() == Stage::Broken
     }
 
-    /// What `answer` gives, unless nothing moves for `timeout`: neither is the
-    /// answer there, nor does the body go on.
-    pub(crate) async fn unless_silent<F>(
+    /// What `answer` gives, unless nothing moves for too long: neither is the answer
+    /// there, nor does the body go on. Nor may it go on in drops.
+    pub(crate) async fn unless_slow<F>(
         &self,
-        timeout: Duration,
+        patience: Patience,
         answer: F,
     ) -> Result<F::Output, Silent>
     where
@@ -143,8 +165,10 @@ impl Progress {
             tokio::select! {
                 biased;
                 answer = &mut answer => return Ok(answer),
-                () = self.state.moved.notified() => {}
-                () = tokio::time::sleep(timeout) => return Err(match self.state.stage() {
+                () = self.state.moved.notified() => if self.state.drips(patience) {
+                    return Err(Silent::Client);
+                },
+                () = tokio::time::sleep(patience.silence) => return Err(match self.state.stage() {
                     Stage::ClientsTurn => Silent::Client,
                     Stage::OriginsTurn | Stage::Broken => Silent::Origin,
                 }),
@@ -157,6 +181,10 @@ impl Progress {
 struct State {
     moved: Notify,
     stage: AtomicU8,
+    /// How many bytes came.
+    bytes: AtomicU64,
+    /// How long they were waited for, in milliseconds.
+    waited: AtomicU64,
 }
 
 impl State {
@@ -166,6 +194,19 @@ impl State {
             2 => Stage::Broken,
             _ => Stage::OriginsTurn,
         }
+    }
+
+    /// Notes that so many bytes came that were waited for so long.
+    fn came(&self, bytes: usize, waited: Duration) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.waited.fetch_add(waited.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    fn drips(&self, patience: Patience) -> bool {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        let waited = Duration::from_millis(self.waited.load(Ordering::Relaxed));
+        let allowed = bytes.saturating_mul(1_000).checked_div(patience.rate);
+        allowed.is_some_and(|allowed| waited > patience.silence + Duration::from_millis(allowed))
     }
 
     fn set(&self, stage: Stage) {
@@ -192,11 +233,11 @@ mod tests {
     use futures_util::stream;
     use http_body_util::{BodyExt, Full, StreamBody};
     use tokio::time::sleep;
-    use tower_edge::core::Clock;
 
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const PATIENCE: Patience = Patience { silence: SECOND, rate: 0 };
 
     /// A body of ten bytes, each of which takes `pause`.
     fn dripping(pause: Duration) -> impl Body<Data = Bytes, Error = Infallible> {
@@ -209,8 +250,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn silence_has_an_end() {
         let (_body, progress) = Upload::new(Full::<Bytes>::default());
-        assert_eq!(progress.unless_silent(SECOND, sleep(SECOND * 9 / 10)).await, Ok(()));
-        assert_eq!(progress.unless_silent(SECOND, sleep(SECOND * 2)).await, Err(Silent::Origin));
+        assert_eq!(progress.unless_slow(PATIENCE, sleep(SECOND * 9 / 10)).await, Ok(()));
+        assert_eq!(progress.unless_slow(PATIENCE, sleep(SECOND * 2)).await, Err(Silent::Origin));
     }
 
     #[tokio::test(start_paused = true)]
@@ -220,21 +261,41 @@ mod tests {
             body.collect().await.unwrap();
             sleep(SECOND / 2).await;
         };
-        assert_eq!(progress.unless_silent(SECOND, answer).await, Ok(()));
+        assert_eq!(progress.unless_slow(PATIENCE, answer).await, Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_owes_the_next_move_is_to_blame() {
         let (body, progress) = Upload::new(dripping(SECOND * 2));
         let reads = async { drop(body.collect().await) };
-        assert_eq!(progress.unless_silent(SECOND, reads).await, Err(Silent::Client));
+        assert_eq!(progress.unless_slow(PATIENCE, reads).await, Err(Silent::Client));
 
         let (body, progress) = Upload::new(dripping(SECOND / 2));
         let reads_once = async {
             pin!(body).frame().await;
             std::future::pending::<()>().await;
         };
-        assert_eq!(progress.unless_silent(SECOND, reads_once).await, Err(Silent::Origin));
+        assert_eq!(progress.unless_slow(PATIENCE, reads_once).await, Err(Silent::Origin));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_in_drops_has_an_end() {
+        for (rate, end) in [(0, Ok(())), (1, Err(Silent::Client)), (4, Err(Silent::Client))] {
+            let (body, progress) = Upload::new(dripping(SECOND * 3 / 2));
+            let patience = Patience { silence: SECOND * 2, rate };
+            let reads = async { drop(body.collect().await) };
+            assert_eq!(progress.unless_slow(patience, reads).await, end, "{rate}");
+        }
+        // The time that the origin takes is not the client's.
+        let (body, progress) = Upload::new(dripping(SECOND / 2));
+        let patience = Patience { silence: SECOND * 2, rate: 2 };
+        let reads_slowly = async {
+            let mut body = pin!(body);
+            while body.frame().await.is_some() {
+                sleep(SECOND * 3 / 2).await;
+            }
+        };
+        assert_eq!(progress.unless_slow(patience, reads_slowly).await, Ok(()));
     }
 
     #[tokio::test(start_paused = true)]

@@ -212,6 +212,20 @@ async fn trailers_reach_a_client_of_http_1_that_wants_them() {
 }
 
 #[tokio::test]
+async fn trailers_for_one_connection_stay_there() {
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: X-Theirs\r\n\
+        Trailer: X-Sum, X-Theirs\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 42\r\nX-Theirs: 1\r\n\r\n";
+    const REQUEST: &str = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\
+        TE: trailers\r\nConnection: close, X-Mine\r\nTrailer: X-Sum, X-Mine\r\n\r\n\
+        1\r\na\r\n0\r\nX-Sum: 7\r\nX-Mine: 1\r\n\r\n";
+    let mut exchange = Exchange::start(REQUEST, &[]).await;
+    assert_eq!(exchange.origin.until("\r\n\r\n").await, "1\r\na\r\n0\r\nx-sum: 7\r\n\r\n");
+    exchange.origin.send(ANSWER).await;
+    let answer = exchange.client.rest().await;
+    assert!(answer.ends_with("\r\n2\r\nok\r\n0\r\nx-sum: 42\r\n\r\n"), "{answer}");
+}
+
+#[tokio::test]
 async fn an_upload_streams_in_chunks() {
     for method in ["POST", "PUT", "GET"] {
         let framing = "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n";

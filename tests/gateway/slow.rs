@@ -125,6 +125,27 @@ async fn an_upload_that_stalls_is_a_408_and_ends_the_connection() {
 }
 
 #[tokio::test]
+async fn an_upload_in_drops_is_a_408() {
+    let request = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 999\r\n\r\n";
+    let flags = ["--timeout", "1000", "--upload-rate", "1000000"];
+    let mut exchange = Exchange::start(request, &flags).await;
+    // Its connections end after a tenth of what is allowed to be silent.
+    let clock = gateway(&["--idle-timeout", "100"]).await;
+    let drips = async {
+        for _ in 0..100 {
+            exchange.client.push(b".").await;
+            clock.connect().await.rest().await;
+        }
+    };
+    let origin = async { exchange.origin.rest().await.len() };
+    let came = tokio::select! { came = origin => came, () = drips => unreachable!() };
+    assert!(came > 1, "{came}");
+    let answer = exchange.client.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+    exchange.gateway.stop().await;
+}
+
+#[tokio::test]
 async fn an_upload_that_stalls_over_http_2_is_a_408() {
     let origin = Origin::start().await;
     for flags in [&[][..], &["--bare"]] {
