@@ -13,8 +13,10 @@ use tower_layer::Layer;
 
 use crate::play::{cache, request};
 
+type Fields = &'static [(&'static str, &'static str)];
+
 /// A request, and the fields of its answer, for each reason to store nothing.
-fn reasons() -> Vec<(Request<MockBody>, &'static [(&'static str, &'static str)])> {
+fn reasons() -> Vec<(Request<MockBody>, Fields)> {
     const FRESH: &[(&str, &str)] = &[("cache-control", "max-age=60")];
     let get = |fields: &[(&str, &str)]| request("GET", "/", fields);
     let with_body = get(&[]).map(|_| MockBody::new().data("question"));
