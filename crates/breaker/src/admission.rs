@@ -19,6 +19,7 @@ pub(crate) enum Admission {
 impl Circuit {
     /// The ticket of a request at a closed circuit; none if there is more to
     /// decide, by [`admit`](Self::admit).
+    #[inline]
     pub(crate) fn admit_closed(&self) -> Option<Ticket> {
         let generation = Word::counting(self.word.load(Acquire))?;
         Some(Ticket { generation, probe: false })

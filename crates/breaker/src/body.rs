@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
-use tower_edge_core::{End, Expected, ReplyBody, Tap, TapBody};
+use tower_edge_core::{Expected, TapBody};
 
 use crate::call::Answered;
 
@@ -14,22 +14,21 @@ use crate::call::Answered;
 #[derive(Debug)]
 pub struct BreakerBody<B: Body<Data = Bytes>> {
     #[pin]
-    reply: ReplyBody<TapBody<B, Watch>>,
+    kind: Kind<B>,
 }
 
 impl<B: Body<Data = Bytes>> BreakerBody<B> {
-    pub(crate) fn watched(body: B, call: Option<Answered>, expected: Expected) -> Self {
-        Self { reply: ReplyBody::inner(TapBody::new(body, Watch(call), expected)) }
+    pub(crate) fn watched(body: B, call: Answered, expected: Expected) -> Self {
+        Self { kind: Kind::Watched(TapBody::new(body, call, expected)) }
     }
 
     /// A body that is nobody's business.
     pub(crate) fn passed(body: B) -> Self {
-        let expected = Expected::by_size(&body.size_hint());
-        Self::watched(body, None, expected)
+        Self { kind: Kind::Passed(body) }
     }
 
     pub(crate) fn refused(bytes: Bytes) -> Self {
-        Self { reply: ReplyBody::bytes(bytes) }
+        Self { kind: Kind::Refused(bytes) }
     }
 }
 
@@ -41,38 +40,37 @@ impl<B: Body<Data = Bytes>> Body for BreakerBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        self.project().reply.poll_frame(cx)
+        match self.project().kind.project() {
+            KindProj::Watched(body) => body.poll_frame(cx),
+            KindProj::Passed(body) => body.poll_frame(cx),
+            KindProj::Refused(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.reply.is_end_stream()
+        match &self.kind {
+            Kind::Watched(body) => body.is_end_stream(),
+            Kind::Passed(body) => body.is_end_stream(),
+            Kind::Refused(bytes) => bytes.is_empty(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.reply.size_hint()
+        match &self.kind {
+            Kind::Watched(body) => body.size_hint(),
+            Kind::Passed(body) => body.size_hint(),
+            Kind::Refused(bytes) => SizeHint::with_exact(bytes.len() as u64),
+        }
     }
 }
 
-/// The call that a body belongs to, unless it counts for nothing.
+#[pin_project(project = KindProj)]
 #[derive(Debug)]
-struct Watch(Option<Answered>);
-
-impl Tap<Bytes> for Watch {
-    fn data(&mut self, data: &Bytes) {
-        if let Some(call) = &mut self.0 {
-            call.data(data);
-        }
-    }
-
-    fn pending(&mut self) {
-        if let Some(call) = &mut self.0 {
-            call.pending();
-        }
-    }
-
-    fn end(&mut self, end: End<'_>) {
-        if let Some(call) = &mut self.0 {
-            call.end(end);
-        }
-    }
+enum Kind<B: Body<Data = Bytes>> {
+    Watched(#[pin] TapBody<B, Answered>),
+    Passed(#[pin] B),
+    Refused(Bytes),
 }

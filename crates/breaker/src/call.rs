@@ -45,6 +45,7 @@ pub(crate) struct Answered {
 }
 
 impl Call {
+    #[inline]
     pub(crate) fn new(shared: Arc<Shared>, cell: u32, ticket: Ticket, method: &Method) -> Self {
         Self {
             shared,
@@ -97,7 +98,7 @@ impl Call {
         if !head.status().is_success() || endless {
             answered.note_retry_after(head.headers());
         }
-        response.map(|body| BreakerBody::watched(body, Some(answered), expected))
+        response.map(|body| BreakerBody::watched(body, answered, expected))
     }
 
     /// Ends without a response, by an error of the service.

@@ -28,7 +28,7 @@ impl<F> ResponseFuture<F> {
     }
 
     pub(crate) fn refuse(response: Response<Bytes>) -> Self {
-        Self { state: State::Refuse { response: Some(response) } }
+        Self { state: State::Refuse { response: Some(Box::new(response)) } }
     }
 }
 
@@ -59,7 +59,7 @@ where
             },
             StateProj::Refuse { response } => {
                 let response = response.take().expect("no future is polled after it ended");
-                Poll::Ready(Ok(response.map(BreakerBody::refused)))
+                Poll::Ready(Ok((*response).map(BreakerBody::refused)))
             }
         }
     }
@@ -75,6 +75,7 @@ enum State<F> {
         call: Option<Call>,
     },
     Refuse {
-        response: Option<Response<Bytes>>,
+        /// Boxed, because it is rare and a future is moved to who polls it.
+        response: Option<Box<Response<Bytes>>>,
     },
 }

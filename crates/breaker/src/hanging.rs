@@ -1,3 +1,4 @@
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
 use super::sync::AtomicU64;
@@ -19,12 +20,9 @@ pub(crate) struct Hanging {
     overdue: AtomicU64,
 }
 
-/// The slot that a call began in.
+/// The slot that a call began in: as in the slot, with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Begun {
-    generation: u16,
-    tick: u32,
-}
+pub(crate) struct Begun(NonZeroU64);
 
 impl Hanging {
     pub(crate) fn new(threshold_nanos: u64) -> Self {
@@ -37,11 +35,11 @@ impl Hanging {
 
     /// Counts a call; also says whether it is the first of its slot.
     pub(crate) fn begin(&self, generation: u16, now: u64) -> (Begun, bool) {
-        let begun = Begun { generation, tick: self.tick(now) };
-        let slot = &self.slots[(begun.tick % SLOTS) as usize];
+        let begun = Begun::new(generation, self.tick(now));
+        let slot = &self.slots[begun.slot()];
         let seen = slot.fetch_update(AcqRel, Acquire, |seen| {
             let begins = begun.is_in(seen) || !is_after(tag(seen), generation);
-            begins.then(|| if begun.is_in(seen) { seen + 1 } else { begun.head() | 1 })
+            begins.then(|| if begun.is_in(seen) { seen + 1 } else { begun.0.get() })
         });
         let Ok(seen) = seen else { return (begun, false) };
         let first = !begun.is_in(seen);
@@ -53,14 +51,14 @@ impl Hanging {
 
     /// Counts the end of a call.
     pub(crate) fn end(&self, begun: Begun) {
-        let slot = &self.slots[(begun.tick % SLOTS) as usize];
+        let slot = &self.slots[begun.slot()];
         let taken = slot.fetch_update(AcqRel, Acquire, |seen| {
             (begun.is_in(seen) && seen & CALLS > 0).then(|| seen - 1)
         });
         if let Err(seen) = taken
-            && tag(seen) == begun.generation
+            && tag(seen) == tag(begun.0.get())
         {
-            self.change_overdue(begun.generation, -1);
+            self.change_overdue(tag(seen), -1);
         }
     }
 
@@ -94,12 +92,16 @@ impl Hanging {
 }
 
 impl Begun {
-    fn head(self) -> u64 {
-        u64::from(self.generation) << TAG | u64::from(self.tick) << CALL_BITS
+    fn new(generation: u16, tick: u32) -> Self {
+        Self(NonZeroU64::MIN | u64::from(generation) << TAG | u64::from(tick) << CALL_BITS)
+    }
+
+    fn slot(self) -> usize {
+        (self.0.get() >> CALL_BITS) as usize % SLOTS as usize
     }
 
     fn is_in(self, slot: u64) -> bool {
-        slot >> CALL_BITS == self.head() >> CALL_BITS
+        slot >> CALL_BITS == self.0.get() >> CALL_BITS
     }
 }
 

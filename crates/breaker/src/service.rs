@@ -42,6 +42,9 @@ where
 
     fn call(&mut self, request: Request<ReqB>) -> Self::Future {
         let head = RequestHead::new(&request);
+        if let Some(call) = self.shared.admit_at_once(head.method()) {
+            return ResponseFuture::forward(self.inner.call(request), Some(call));
+        }
         match self.shared.decide(&head) {
             Decision::Forward(call) => ResponseFuture::forward(self.inner.call(request), call),
             Decision::Refuse(refusal, key) => {

@@ -3,6 +3,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use ahash::RandomState;
+use http::Method;
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::Sender;
 use tower_edge_core::{
@@ -49,6 +50,18 @@ pub(crate) enum Decision {
 }
 
 impl Shared {
+    /// The call of a request at the one circuit of all, where that is closed and
+    /// calls are not timed: none if there is more to decide. Made where it is to
+    /// stay, because to move what was just written is to wait for it.
+    #[inline]
+    pub(crate) fn admit_at_once(self: &Arc<Self>, method: &Method) -> Option<Call> {
+        if self.key.is_some() || self.times {
+            return None;
+        }
+        let ticket = self.table.admit_closed(Place::ONLY)?;
+        Some(Call::new(self.clone(), Place::ONLY.cell, ticket, method))
+    }
+
     /// Decides about a request.
     pub(crate) fn decide(self: &Arc<Self>, head: &RequestHead<'_>) -> Decision {
         let (key, place) = match self.place(head) {

@@ -157,6 +157,7 @@ impl Table {
     }
 
     /// As [`admit`](Self::admit), at a closed circuit.
+    #[inline]
     pub(crate) fn admit_closed(&self, place: Place) -> Option<Ticket> {
         let cell = &self.cells[place.cell as usize];
         let ticket = cell.circuit.admit_closed()?;

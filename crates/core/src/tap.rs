@@ -86,14 +86,14 @@ pub struct TapBody<B: Body, T: Tap<B::Data>> {
     body: B,
     /// Taken when the end is told.
     tap: Option<T>,
-    expected: Expected,
-    seen: u64,
+    /// What is still to come of the expected bytes.
+    left: Expected,
 }
 
 impl<B: Body, T: Tap<B::Data>> TapBody<B, T> {
     /// Shows `body` to `tap`.
     pub fn new(body: B, tap: T, expected: Expected) -> Self {
-        Self { body, tap: Some(tap), expected, seen: 0 }
+        Self { body, tap: Some(tap), left: expected }
     }
 
     /// The tap; none once it was told the end.
@@ -123,7 +123,7 @@ impl<B: Body, T: Tap<B::Data>> Body for TapBody<B, T> {
         match &frame {
             Some(Ok(frame)) => {
                 if let (Some(data), Some(tap)) = (frame.data_ref(), this.tap.as_mut()) {
-                    *this.seen += data.remaining() as u64;
+                    this.left.0 = this.left.0.saturating_sub(data.remaining() as u64);
                     tap.data(data);
                     if this.body.is_end_stream() {
                         tell(this.tap, End::Complete(None));
@@ -157,8 +157,7 @@ impl<B: Body, T: Tap<B::Data>> PinnedDrop for TapBody<B, T> {
         if this.tap.is_none() {
             return;
         }
-        let read = *this.seen >= this.expected.0;
-        let whole = read || this.body.is_end_stream();
+        let whole = this.left.0 == 0 || this.body.is_end_stream();
         tell(this.tap, if whole { End::Complete(None) } else { End::Dropped });
     }
 }
