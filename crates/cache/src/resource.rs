@@ -1,4 +1,5 @@
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use moka::Equivalent;
@@ -15,10 +16,10 @@ pub(crate) struct Resource<'a> {
 }
 
 /// A [`Resource`] with memory of its own, and as little as can be: there is one
-/// for each that is stored.
+/// for each that is stored. Its copies share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResourceKey {
-    text: Box<str>,
+    text: Arc<str>,
     parts: Parts,
     user: Option<Box<Key>>,
 }
@@ -92,7 +93,8 @@ impl ResourceKey {
     /// What it takes of memory, in bytes, with what moka keeps beside it.
     pub(crate) fn weight(&self) -> usize {
         let user = self.user.as_ref().map_or(0, |_| allocated(size_of::<Key>()));
-        allocated(COUNTS + size_of::<Self>()) + allocated(self.text.len()) + user + RESOURCE
+        let text = allocated(COUNTS + self.text.len());
+        allocated(COUNTS + size_of::<Self>()) + text + user + RESOURCE
     }
 }
 
