@@ -181,7 +181,10 @@ impl Entry {
                 *response.body_mut() = self.reply();
             }
         }
-        response.headers_mut().insert(AGE, age_value(age));
+        match response.headers_mut().get_mut(AGE) {
+            Some(slot) => *slot = age_value(age),
+            None => drop(response.headers_mut().insert(AGE, age_value(age))),
+        }
         response
     }
 

@@ -1,3 +1,4 @@
+use std::iter;
 use std::time::{Duration, SystemTime};
 
 use http::header::{DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED};
@@ -8,8 +9,9 @@ use super::freshness::date;
 /// Whether the conditions of a request make it 304, given the fields of the
 /// response it would get (RFC 9110 §13.2.2, RFC 9111 §4.3.2).
 pub(crate) fn not_modified(request: &HeaderMap, response: &HeaderMap) -> bool {
-    if request.contains_key(IF_NONE_MATCH) {
-        return none_match_fails(request, response);
+    let mut lines = request.get_all(IF_NONE_MATCH).iter();
+    if let Some(first) = lines.next() {
+        return none_match_fails(iter::once(first).chain(lines), response);
     }
     let Some(since) = date(request, IF_MODIFIED_SINCE) else { return false };
     let modified = match response.contains_key(LAST_MODIFIED) {
@@ -124,9 +126,11 @@ pub(crate) fn identified<'a>(
 
 /// Whether `If-None-Match` names the response: weak comparison, `*` for any
 /// (RFC 9110 §13.1.2).
-fn none_match_fails(request: &HeaderMap, response: &HeaderMap) -> bool {
+fn none_match_fails<'a>(
+    mut lines: impl Iterator<Item = &'a HeaderValue>,
+    response: &HeaderMap,
+) -> bool {
     let stored = response.get(ETAG).map(opaque);
-    let mut lines = request.get_all(IF_NONE_MATCH).iter();
     lines.any(|line| {
         let line = line.as_bytes();
         line.trim_ascii() == b"*"
