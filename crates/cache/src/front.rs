@@ -18,6 +18,8 @@ pub(crate) struct Front<V> {
     stripes: Box<[Stripe<V>]>,
     /// How many bytes more may be held.
     room: AtomicU64,
+    /// How often there was none.
+    refused: AtomicU64,
     budget: u64,
 }
 
@@ -54,6 +56,7 @@ impl<V> Front<V> {
             words: (0..shape.words).map(|_| AtomicU64::new(0)).collect(),
             stripes: (0..shape.stripes).map(|_| Stripe(Mutex::new(places()))).collect(),
             room: AtomicU64::new(shape.budget),
+            refused: AtomicU64::new(0),
             budget: shape.budget,
         }
     }
@@ -83,6 +86,19 @@ impl<V> Front<V> {
             None if place.votes < ENOUGH => Glance::Nothing,
             None => Glance::Wanted(Version(self.word(hash).load(Acquire) >> BITS)),
         }
+    }
+
+    /// Whether so many bytes fit. Where they do not, what is held has to be asked for
+    /// to stay: one stripe after the other loses a vote in each place.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        let has_room = bytes <= self.room.load(Relaxed);
+        if !has_room && bytes <= self.budget {
+            let turn = self.refused.fetch_add(1, Relaxed) as usize;
+            if let Some(mut places) = try_lock(&self.stripe(turn).0) {
+                places.iter_mut().for_each(|place| self.left(place.lose()));
+            }
+        }
+        has_room
     }
 
     /// Keeps what the table has had at this version, or later, if it has it still
@@ -138,7 +154,7 @@ impl<V> Front<V> {
         self.budget - self.room.load(Relaxed)
     }
 
-    /// Gives back the room of what is held no more, once nothing is locked.
+    /// Gives back the room of what is held no more.
     fn left(&self, held: Option<(V, u64)>) {
         if let Some((_, bytes)) = held {
             self.room.fetch_add(bytes, Relaxed);
@@ -190,6 +206,12 @@ impl<V> Place<V> {
             (self.hash, self.votes) = (hash, GAIN);
         }
         lost
+    }
+
+    /// Loses a vote; gives what was held, if it was the last.
+    fn lose(&mut self) -> Option<(V, u64)> {
+        self.votes = self.votes.saturating_sub(1);
+        self.held.take_if(|_| self.votes == 0)
     }
 }
 

@@ -29,17 +29,16 @@ pub(crate) struct Hot {
 }
 
 impl Hot {
-    /// A copy of what is stored, and what it takes of memory beside that, in bytes.
-    pub(crate) fn of(
-        resource: &Resource<'_>,
-        stored: &Variants,
-        now: Instant,
-    ) -> Option<(Self, u64)> {
+    /// A copy of what is stored.
+    pub(crate) fn of(resource: &Resource<'_>, stored: &Variants, now: Instant) -> Option<Self> {
         let key = ResourceKey::of(resource)?;
-        let variants: Variants = stored.iter().map(|entry| Arc::new(entry.apart())).collect();
-        let weights = variants.iter().map(|entry| entry.weight() - entry.content.weight());
-        let weight = (key.weight() + weights.sum::<usize>()) as u64;
-        Some((Self { key, variants, untold: 0, told: now }, weight))
+        let variants = stored.iter().map(|entry| Arc::new(entry.apart())).collect();
+        Some(Self { key, variants, untold: 0, told: now })
+    }
+
+    /// What a copy takes of memory beside what is stored, in bytes.
+    pub(crate) fn weight(&self) -> u64 {
+        (self.key.weight() + heads(&self.variants)) as u64
     }
 
     /// What is stored, if it is for this resource.
@@ -72,7 +71,7 @@ impl Shared {
     ) -> Glance<Response<ReplyBody<B>>> {
         let head_only = request.method() == Method::HEAD;
         let wishes = RequestDirectives::of(request.headers());
-        let (mut answer, mut is_to_be_told) = (Response::new(ReplyBody::empty()), false);
+        let (mut answer, mut is_to_be_told) = (None, false);
         let glance = self.store.front().glance(thread_slot(), hash, |hot| {
             let variants = hot.variants(resource)?;
             let purges = self.store.purges();
@@ -82,7 +81,7 @@ impl Shared {
             let entry = selected(variants, request.headers(), head_only)?;
             let kept = entry.kept(now);
             let Reuse::Serve { age } = reuse(&wishes, &kept, now) else { return None };
-            answer = entry.answer(request.headers(), head_only, age);
+            answer = Some(entry.answer(request.headers(), head_only, age));
             let status = Status::hit(&kept, age);
             is_to_be_told = hot.is_to_be_told(now);
             Some(status)
@@ -90,13 +89,13 @@ impl Shared {
         if is_to_be_told {
             self.store.touch(resource);
         }
-        match glance {
-            Glance::Found(status) => {
+        match (glance, answer) {
+            (Glance::Found(status), Some(mut answer)) => {
                 self.tell_of(status, answer.headers_mut());
                 Glance::Found(answer)
             }
-            Glance::Wanted(version) => Glance::Wanted(version),
-            Glance::Nothing => Glance::Nothing,
+            (Glance::Wanted(version), _) => Glance::Wanted(version),
+            _ => Glance::Nothing,
         }
     }
 
@@ -113,12 +112,20 @@ impl Shared {
             let reuse = reuse(&RequestDirectives::default(), &entry.kept(now), now);
             matches!(reuse, Reuse::Serve { .. })
         };
+        // It takes a little more than that.
         if stored.iter().any(is_fresh)
-            && let Some((hot, weight)) = Hot::of(resource, stored, now)
+            && self.store.front().has_room(heads(stored) as u64)
+            && let Some(hot) = Hot::of(resource, stored, now)
         {
+            let weight = hot.weight();
             self.store.front().keep(thread_slot(), hash, version, hot, weight);
         }
     }
+}
+
+/// What responses take of memory but for their bodies, in bytes.
+fn heads(variants: &[Arc<Entry>]) -> usize {
+    variants.iter().map(|entry| entry.weight() - entry.content.weight()).sum()
 }
 
 /// The front of a store of this capacity, with a stripe for each of the threads that
@@ -157,7 +164,9 @@ mod tests {
     /// Asks for a key as a thread does that finds `there` in the table.
     fn ask(front: &Front<&'static str>, hash: u64, there: &'static str) -> Glance<&'static str> {
         let glance = front.glance(0, hash, |held| Some(*held));
-        if let Glance::Wanted(version) = glance {
+        if let Glance::Wanted(version) = glance
+            && front.has_room(10)
+        {
             front.keep(0, hash, version, there, 10);
         }
         glance
@@ -215,6 +224,21 @@ mod tests {
         assert_eq!(front.weight(), 10);
         (0..5).for_each(|_| _ = ask(&front, 3, "a"));
         assert!(is_held(&front, 3));
+    }
+
+    #[test]
+    fn what_is_asked_for_no_more_makes_room_for_what_is() {
+        let front = front(25);
+        for hash in 0..3 {
+            (0..40).for_each(|_| _ = ask(&front, hash, "a"));
+        }
+        assert!(!is_held(&front, 2));
+        // One of them goes on being asked for.
+        for _ in 0..400 {
+            ask(&front, 0, "a");
+            ask(&front, 2, "a");
+        }
+        assert_eq!([0, 1, 2].map(|hash| is_held(&front, hash)), [true, false, true]);
     }
 
     #[test]

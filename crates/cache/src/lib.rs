@@ -56,6 +56,9 @@
 //!   [`Tier`] behind it, if there is one. A hit in memory never waits for it, and
 //!   nobody for what is written to it.
 //! - **Remembers** what functions compute as well, in the same memory: [`Memo`].
+//! - **Answers** what is asked for most from copies that each thread has of its own,
+//!   within the same capacity: threads that want the same do not hold each other up.
+//!   [`CacheHandle::top_keys`] tells what that is.
 //! - **Says** what it did: `Age`, and `Cache-Status` (RFC 9211).
 //!
 //! # What it does not
