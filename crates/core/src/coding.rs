@@ -1,5 +1,5 @@
-use http::HeaderMap;
 use http::header::ACCEPT_ENCODING;
+use http::{HeaderMap, HeaderValue};
 
 /// A content coding (RFC 9110 §8.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,32 +58,79 @@ impl AcceptedCodings {
     /// `None` when it names a coding that is not known here, or cannot be read.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let lines = headers.get_all(ACCEPT_ENCODING).iter();
-        let lines = lines.map(|line| line.to_str().ok()).collect::<Option<Vec<_>>>()?;
-        Self::parse(&lines.join(","))
+        lines.map(HeaderValue::as_bytes).try_fold(Named::default(), Named::all).map(Named::finish)
     }
 
     /// Reads the value of the field, all its lines as one.
     pub fn parse(field: &str) -> Option<Self> {
-        let (mut named, mut any) = ([None; Coding::ALL.len()], None);
-        for member in field.split(',').map(str::trim).filter(|member| !member.is_empty()) {
-            let (name, weight) = member.split_once(';').unwrap_or((member, "q=1"));
-            let quality = Some(quality(weight.trim())?);
-            match name.trim() {
-                "*" => any = quality,
-                name => named[Coding::from_name(name)? as usize] = quality,
-            }
-        }
-        // Without a word about it, the bytes as they are will always do.
-        let identity = any.filter(|&quality| quality == 0).unwrap_or(1);
-        let unnamed = |coding| if coding == Coding::Identity { identity } else { any.unwrap_or(0) };
-        let quality = |coding: Coding| named[coding as usize].unwrap_or_else(|| unnamed(coding));
-        Some(Self { qualities: Coding::ALL.map(quality), others: any.unwrap_or(0) })
+        Named::default().all(field.as_bytes()).map(Named::finish)
+    }
+
+    /// As [`of`](Self::of) for who chooses a coding: what is not known here, or
+    /// cannot be read, counts as not named.
+    pub fn known(headers: &HeaderMap) -> Self {
+        let lines = headers.get_all(ACCEPT_ENCODING).iter();
+        lines.map(HeaderValue::as_bytes).fold(Named::default(), Named::some).finish()
     }
 
     /// How much the client wants `coding`, in thousandths; 0 is not at all.
     pub fn quality(&self, coding: Coding) -> u16 {
         self.qualities[coding as usize]
     }
+}
+
+/// The qualities that the members of a field name.
+#[derive(Default)]
+struct Named {
+    codings: [Option<u16>; Coding::ALL.len()],
+    any: Option<u16>,
+}
+
+impl Named {
+    /// Adds the members of a line; none of them may be unknown.
+    fn all(self, line: &[u8]) -> Option<Self> {
+        members(line).try_fold(self, |named, member| named.with(member?))
+    }
+
+    /// Adds those members of a line that are known.
+    fn some(mut self, line: &[u8]) -> Self {
+        for member in members(line).flatten() {
+            self.add(member);
+        }
+        self
+    }
+
+    fn with(mut self, member: &str) -> Option<Self> {
+        self.add(member).map(|()| self)
+    }
+
+    fn add(&mut self, member: &str) -> Option<()> {
+        let (name, quality) = match member.split_once(';') {
+            Some((name, weight)) => (name.trim_end(), quality(weight.trim())?),
+            None => (member, 1_000),
+        };
+        let slot = match name {
+            "*" => &mut self.any,
+            name => &mut self.codings[Coding::from_name(name)? as usize],
+        };
+        *slot = Some(quality);
+        Some(())
+    }
+
+    fn finish(self) -> AcceptedCodings {
+        // Without a word about it, the bytes as they are will always do.
+        let identity = self.any.filter(|&quality| quality == 0).unwrap_or(1);
+        let others = self.any.unwrap_or(0);
+        let unnamed = |coding| if coding == Coding::Identity { identity } else { others };
+        let quality = |coding| self.codings[coding as usize].unwrap_or_else(|| unnamed(coding));
+        AcceptedCodings { qualities: Coding::ALL.map(quality), others }
+    }
+}
+
+/// The members of a line of the field; those are `None` that are no text.
+fn members(line: &[u8]) -> impl Iterator<Item = Option<&str>> {
+    let members = line.split(|&c| c == b',').map(<[u8]>::trim_ascii);
+    members.filter(|member| !member.is_empty()).map(|member| str::from_utf8(member).ok())
 }
 
 /// `q=0.5` as thousandths (RFC 9110 §12.4.2).
@@ -93,7 +140,8 @@ fn quality(weight: &str) -> Option<u16> {
     if fraction.len() > 3 || !fraction.bytes().all(|c| c.is_ascii_digit()) {
         return None;
     }
-    let thousandths = format!("{fraction:0<3}").parse().ok()?;
+    let digits = fraction.bytes().chain([b'0'; 3]).take(3);
+    let thousandths = digits.fold(0, |number, digit| 10 * number + u16::from(digit - b'0'));
     match (whole, thousandths) {
         ("0", thousandths) => Some(thousandths),
         ("1", 0) => Some(1_000),
@@ -152,5 +200,28 @@ mod tests {
         ] {
             assert_eq!(read(field), None, "{field}");
         }
+    }
+
+    #[test]
+    fn who_chooses_a_coding_leaves_out_what_is_not_known() {
+        let fields = |lines: &[&[u8]]| {
+            let lines = lines.iter().map(|line| (ACCEPT_ENCODING, line.to_vec()));
+            let value = |bytes: Vec<u8>| HeaderValue::from_bytes(&bytes).unwrap();
+            lines.map(|(name, line)| (name, value(line))).collect::<HeaderMap>()
+        };
+        for (lines, means) in [
+            (&[&b"gzip, dcb, dcz, br"[..]][..], "gzip, br"),
+            (&[b"gzip;level=9, br;q=0.5"], "br;q=0.5"),
+            (&[b"gzip", b"br;q=2", b"zstd"], "gzip, zstd"),
+            (&[b"caf\xe9, gzip"], "gzip"),
+            (&[b"sdch"], ""),
+            (&[], ""),
+        ] {
+            let known = AcceptedCodings::known(&fields(lines));
+            assert_eq!(Some(known), read(means), "{means}");
+        }
+        assert_eq!(AcceptedCodings::of(&fields(&[b"gzip", b"br"])), read("gzip, br"));
+        assert_eq!(AcceptedCodings::of(&fields(&[b"gzip", b"sdch"])), None);
+        assert_eq!(AcceptedCodings::of(&fields(&[b"caf\xe9, gzip"])), None);
     }
 }
