@@ -41,6 +41,15 @@ pub enum Event<'a> {
         /// The state that it is in, in the same words.
         to: &'static str,
     },
+    /// The body of a response was encoded, to its end.
+    Encoded {
+        /// With what, as `Content-Encoding` says it.
+        coding: &'static str,
+        /// How many bytes there were before.
+        plain: u64,
+        /// How many there are now.
+        encoded: u64,
+    },
     /// A cache answered a request, or let it pass.
     CacheLookup {
         /// What it found, in the words of RFC 9211: `hit`, `miss`, `stale`, ...

@@ -25,6 +25,9 @@ pub struct EventCounters {
     limit_waits: Total,
     limit_evictions: Total,
     breaker_transitions: ByLabel,
+    compress_responses: ByLabel,
+    compress_plain_size: Total,
+    compress_encoded_size: Total,
     cache_lookups: ByLabel,
     cache_stores: Total,
     cache_stored_size: Total,
@@ -64,6 +67,18 @@ impl EventCounters {
             breaker_transitions: ByLabel::new(
                 ("tower_edge.breaker.transitions", "to"),
                 "Transitions of circuits, by the state that they went to.",
+            ),
+            compress_responses: ByLabel::new(
+                ("tower_edge.compress.responses", "coding"),
+                "Responses that were encoded, by their coding.",
+            ),
+            compress_plain_size: Total::new(
+                ("tower_edge.compress.plain.size", Unit::Bytes),
+                "Bytes of responses before they were encoded.",
+            ),
+            compress_encoded_size: Total::new(
+                ("tower_edge.compress.encoded.size", Unit::Bytes),
+                "Bytes that responses were encoded to.",
             ),
             cache_lookups: ByLabel::new(
                 ("tower_edge.cache.lookups", "found"),
@@ -109,6 +124,11 @@ impl Observe for EventCounters {
             Event::Waited { .. } => self.limit_waits.add(1),
             Event::KeyEvicted => self.limit_evictions.add(1),
             Event::CircuitChanged { to, .. } => self.breaker_transitions.count(to),
+            Event::Encoded { coding, plain, encoded } => {
+                self.compress_responses.count(coding);
+                self.compress_plain_size.add(*plain);
+                self.compress_encoded_size.add(*encoded);
+            }
             Event::CacheLookup { found } => self.cache_lookups.count(found),
             Event::CacheStored { bytes } => {
                 self.cache_stores.add(1);

@@ -15,6 +15,9 @@
 //! | `tower_edge.limit.waits` | counter | count | none |
 //! | `tower_edge.limit.evictions` | counter | count | none |
 //! | `tower_edge.breaker.transitions` | counter | count | `to` |
+//! | `tower_edge.compress.responses` | counter | count | `coding` |
+//! | `tower_edge.compress.plain.size` | counter | bytes | none |
+//! | `tower_edge.compress.encoded.size` | counter | bytes | none |
 //! | `tower_edge.cache.lookups` | counter | count | `found` |
 //! | `tower_edge.cache.stores` | counter | count | none |
 //! | `tower_edge.cache.stored.size` | counter | bytes | none |
