@@ -1,0 +1,164 @@
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, VARY,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tower_edge_core::ResponseHead;
+
+use crate::Predicate;
+use crate::vary::names_coding;
+
+/// What the head of a response tells of whether it may be encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Judged {
+    pub(crate) fitness: Fitness,
+    /// Whether `Vary` names `Accept-Encoding` already.
+    pub(crate) varies: bool,
+}
+
+/// Whether a response may be encoded, as far as its head tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fitness {
+    /// It never is, whatever the client wants.
+    Unfit,
+    /// It has no whole representation, but it belongs to one that may be encoded:
+    /// 206, 304 and what else has a `Content-Range`.
+    Kin,
+    /// It may be.
+    Fit,
+}
+
+impl Judged {
+    /// Judges a response to anything but CONNECT. `size` is what the body says of
+    /// itself, which `Content-Length` overrules; HEAD has no body to say it.
+    pub(crate) fn of(
+        response: &ResponseHead<'_>,
+        size: Option<u64>,
+        min_size: u64,
+        predicate: &dyn Predicate,
+    ) -> Self {
+        let status = response.status();
+        let bodiless = status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
+        if bodiless {
+            return Self { fitness: Fitness::Unfit, varies: false };
+        }
+        let fields = Fields::of(response.headers());
+        let kin = fields.range
+            || matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED);
+        let small = !kin && fields.length.or(size).is_some_and(|size| size < min_size);
+        let grpc = fields.grpc && response.is_grpc();
+        let fitness = match () {
+            () if small || fields.forbid || grpc || !predicate.encodes(response) => Fitness::Unfit,
+            () if kin => Fitness::Kin,
+            () => Fitness::Fit,
+        };
+        Self { fitness, varies: fields.varies }
+    }
+}
+
+/// The announced length, if it can be read.
+pub(crate) fn length(value: &HeaderValue) -> Option<u64> {
+    value.to_str().ok()?.parse().ok()
+}
+
+/// What the fields say; they are looked through once, for most responses have few.
+#[derive(Default)]
+struct Fields {
+    length: Option<u64>,
+    range: bool,
+    forbid: bool,
+    /// Whether the type may be that of gRPC.
+    grpc: bool,
+    varies: bool,
+}
+
+impl Fields {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut fields = Self::default();
+        for (name, value) in headers {
+            if name == CONTENT_TYPE {
+                fields.grpc |= value.len() >= GRPC;
+            } else if name == CONTENT_LENGTH {
+                fields.length = fields.length.or_else(|| length(value));
+            } else if name == CONTENT_ENCODING {
+                fields.forbid |= is_encoded(value);
+            } else if name == CACHE_CONTROL {
+                fields.forbid |= forbids(value);
+            } else if name == VARY {
+                fields.varies |= names_coding(value);
+            } else if name == CONTENT_RANGE {
+                fields.range = true;
+            }
+        }
+        fields
+    }
+}
+
+/// Whether it is encoded already (RFC 9110 §8.4).
+fn is_encoded(value: &HeaderValue) -> bool {
+    let mut codings = value.as_bytes().split(|&c| c == b',').map(<[u8]>::trim_ascii);
+    codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
+}
+
+/// Whether it must stay as it is (RFC 9111 §5.2.2.6).
+fn forbids(value: &HeaderValue) -> bool {
+    let mut directives = value.as_bytes().split(|&c| c == b',').map(<[u8]>::trim_ascii);
+    directives.any(|directive| directive.eq_ignore_ascii_case(b"no-transform"))
+}
+
+const GRPC: usize = "application/grpc".len();
+
+#[cfg(test)]
+mod tests {
+    use http::Response;
+
+    use super::*;
+    use crate::MediaTypes;
+
+    fn fitness(status: u16, fields: &[(&str, &str)], size: Option<u64>) -> Fitness {
+        let mut response = Response::builder().status(status);
+        for (name, value) in fields {
+            response = response.header(*name, *value);
+        }
+        let response = response.body(()).unwrap();
+        Judged::of(&ResponseHead::new(&response), size, 100, &MediaTypes).fitness
+    }
+
+    #[test]
+    fn the_head_tells_whether_a_response_may_be_encoded() {
+        use Fitness::{Fit, Kin, Unfit};
+        for (status, fields, size, meant) in [
+            (200, &[][..], None, Fit),
+            (200, &[("content-type", "text/html")], Some(1_000), Fit),
+            (404, &[("content-type", "text/html")], Some(1_000), Fit),
+            (500, &[], None, Fit),
+            (200, &[], Some(99), Unfit),
+            (200, &[], Some(100), Fit),
+            (200, &[("content-length", "99")], None, Unfit),
+            (200, &[("content-length", "99")], Some(1_000), Unfit),
+            (200, &[("content-length", "1000")], Some(0), Fit),
+            (200, &[("content-length", "x")], None, Fit),
+            (200, &[("content-encoding", "gzip")], None, Unfit),
+            (200, &[("content-encoding", "GZIP")], None, Unfit),
+            (200, &[("content-encoding", "identity, br")], None, Unfit),
+            (200, &[("content-encoding", "Identity")], None, Fit),
+            (200, &[("content-encoding", "")], None, Fit),
+            (200, &[("cache-control", "max-age=1, No-Transform")], None, Unfit),
+            (200, &[("cache-control", "a"), ("cache-control", "no-transform")], None, Unfit),
+            (200, &[("cache-control", "no-transformers")], None, Fit),
+            (200, &[("content-type", "application/grpc+proto")], None, Unfit),
+            (200, &[("content-type", "image/png")], None, Unfit),
+            (101, &[], None, Unfit),
+            (204, &[], None, Unfit),
+            (205, &[], None, Unfit),
+            (206, &[("content-range", "bytes 0-9/100")], Some(10), Kin),
+            (206, &[("content-type", "image/png")], None, Unfit),
+            (200, &[("content-range", "bytes 0-9/100")], None, Kin),
+            (416, &[("content-range", "bytes */100")], Some(0), Kin),
+            (304, &[], Some(0), Kin),
+            (304, &[("content-encoding", "gzip")], None, Unfit),
+        ] {
+            assert_eq!(fitness(status, fields, size), meant, "{status} {fields:?} {size:?}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Content coding of HTTP responses as a tower layer.
+//!
+//! [`CompressLayer`] encodes responses as gzip, deflate, Brotli or Zstandard for
+//! clients that accept it, and says so in all that depends on it: `Vary`, entity
+//! tags, ranges, digests and lengths. Where there is nothing to do it costs next to
+//! nothing. Put it inside of a cache, which then stores what it makes: a hit is no
+//! work.
+//!
+//! ```
+//! use tower_edge_compress::{CompressLayer, MediaTypes, Predicate};
+//! use tower_edge_core::{Coding, ResponseHead};
+//!
+//! let public = |response: &ResponseHead<'_>| !response.headers().contains_key("set-cookie");
+//! let layer = CompressLayer::new().min_size(1_000).when(MediaTypes.and(public));
+//! # #[cfg(feature = "br")]
+//! let layer = layer.level(Coding::Br, 4);
+//! # let _ = layer;
+//! ```
+//!
+//! # What it does
+//!
+//! - **Negotiates** by RFC 9110 §12.5.3: the coding that the client wants most, and
+//!   of those that it wants alike the first in [order](CompressLayer::codings). Who
+//!   accepts nothing there is gets the plain bytes, or 406 before the service is
+//!   called if the layer is [strict](CompressLayer::strict).
+//! - **Leaves alone** what is encoded already, says `no-transform`, has no content,
+//!   is a part (206), is gRPC, an upgrade or a tunnel, is [small](CompressLayer::min_size),
+//!   or of a type that is compressed by itself ([`MediaTypes`], or any other
+//!   [`Predicate`]).
+//! - **Names** `Accept-Encoding` in `Vary` on whatever could have been encoded: plain
+//!   answers, 304, 206 and HEAD too.
+//! - **Encodes at once** what is in hand, up to a mebibyte: the head has its length,
+//!   and never are more bytes sent than the plain ones. No poll encodes more than 64
+//!   KiB.
+//! - **Encodes streams** as they come. The first bytes leave at once, then what has
+//!   waited for 10 milliseconds or is more than 8 KiB; events (`text/event-stream`)
+//!   leave where they end. Trailers follow, and an error breaks the encoded body off
+//!   too.
+//!
+//! # Entity tags
+//!
+//! A strong tag vouches for bytes, so encoded ones get another: `"v1"` becomes
+//! `"v1+gzip6"`, with the level. Bodies that are encoded as they come do not get the
+//! same bytes each time, for flushes depend on pauses: their tag becomes weak, and so
+//! does the one that HEAD is told. A weak tag stays weak. What a client has it may
+//! name in `If-None-Match` and `If-Match`: the service is asked about `"v1"`, and a
+//! 304 names what the client named. A range (`If-Range`) of encoded bytes is never
+//! answered with one of the plain ones, but with the whole.
+//!
+//! # With a cache outside
+//!
+//! The cache keeps an entry for each meaning of `Accept-Encoding`, and serves it
+//! with its length, conditions and ranges without any work. What is stale is
+//! validated by its own tag, and not encoded again. A body that arrives after its
+//! head is stored encoded as a stream.
+//!
+//! # What it costs
+//!
+//! A request whose response is not encoded takes no allocation, but for a line of
+//! `Vary` where the fields have no room for it. One that is encoded in hand takes
+//! six, of the encoded size altogether: encoders and what they write to are used
+//! again, except those of Brotli. An encoder of a stream takes less than 300 KiB
+//! for gzip, deflate and zstd and less than 512 KiB for br, at any level.
+//!
+//! Orders of a shop in JSON, in bytes and as a share of what tower-http takes for it
+//! with its defaults; `cargo bench --bench compress` gives the times, `-- --sizes`
+//! the bytes.
+//!
+//! | | bytes | tower-http |
+//! |---|---|---|
+//! | gzip, 1 KiB | 413 | 408 |
+//! | gzip, 20 KiB | 4,268 | 4,298 |
+//! | gzip, 1 MiB | 192,734 | 191,938 |
+//! | zstd, 20 KiB | 4,265 | 4,265 |
+//! | br, 20 KiB | 3,978 | 4,262 |
+//!
+//! gzip and deflate are those of zlib-rs, which encodes whole bodies and streams and
+//! does so twice as fast as miniz at the same level. libdeflate would be faster by a
+//! fifth for small bodies, but cannot encode piece by piece.
+//!
+//! # Secrets
+//!
+//! The length of what is encoded tells how often its parts return in it. Who can make
+//! a browser send many requests, see how long the answers are, and have a text of
+//! their own in them finds out a secret in the same answer, letter by letter (BREACH,
+//! CVE-2013-3587). Do not encode such answers: leave this layer away from routes that
+//! reflect what they are given beside a secret, let a [`Predicate`] leave them out, or
+//! send `Cache-Control: no-transform`. Masking the secret anew in each answer helps as
+//! well; random padding only makes it slower.
+//!
+//! # What it does not
+//!
+//! - It does not decode what the service encoded, nor requests.
+//! - It does not use dictionaries (RFC 9842).
+//!
+//! # Features
+//!
+//! `br`, `deflate`, `gzip` and `zstd`, all on by default.
+
+mod ask;
+mod body;
+mod codec;
+mod conditions;
+mod fields;
+mod fitness;
+mod future;
+mod layer;
+mod negotiate;
+mod pool;
+mod predicate;
+mod service;
+mod shared;
+mod source;
+mod stream;
+mod tag;
+mod vary;
+mod whole;
+
+pub use body::CompressBody;
+pub use future::ResponseFuture;
+pub use layer::CompressLayer;
+pub use predicate::{And, MediaTypes, Predicate};
+pub use service::Compress;

@@ -1,0 +1,74 @@
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response};
+use http_body::Body;
+use tower_edge_core::{BoxError, Coding, RequestHead};
+use tower_service::Service;
+
+use crate::ask::Ask;
+use crate::conditions::ask_plainly;
+use crate::negotiate::Choice;
+use crate::shared::{NOT_ACCEPTABLE, Shared};
+use crate::vary::vary_by_coding;
+use crate::{CompressBody, ResponseFuture};
+
+/// The service that [`CompressLayer`](crate::CompressLayer) makes.
+///
+/// It is ready when the inner service is. What a response is encoded with is
+/// decided when it is called, whether it is when its head is there.
+#[derive(Clone, Debug)]
+pub struct Compress<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<S> Compress<S> {
+    pub(crate) fn new(inner: S, shared: Arc<Shared>) -> Self {
+        Self { inner, shared }
+    }
+}
+
+impl<S, ReqB, ResB> Service<Request<ReqB>> for Compress<S>
+where
+    S: Service<Request<ReqB>, Response = Response<ResB>>,
+    ResB: Body<Data = Bytes>,
+    ResB::Error: Into<BoxError>,
+{
+    type Response = Response<CompressBody<ResB>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
+        let head = RequestHead::new(&request);
+        let Some((choice, accepted)) = self.shared.choose(&head) else {
+            return ResponseFuture::forward(self.inner.call(request), None);
+        };
+        let chosen = match choice {
+            Choice::Encode(coding) => Some(coding),
+            Choice::NotAcceptable if self.shared.strict && !head.is_grpc() => {
+                return ResponseFuture::refuse(not_acceptable(&head));
+            }
+            Choice::Plain | Choice::NotAcceptable => None,
+        };
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        // Whoever writes names the state that they know, in whatever coding.
+        let accepts = |coding: Coding| !reads || accepted.quality(coding) > 0;
+        let head = request.method() == Method::HEAD;
+        let asked = ask_plainly(request.headers_mut(), accepts, chosen.is_some());
+        let ask = Ask { shared: self.shared.clone(), chosen, accepted, head, asked };
+        ResponseFuture::forward(self.inner.call(request), Some(ask))
+    }
+}
+
+fn not_acceptable(request: &RequestHead<'_>) -> Response<Bytes> {
+    let mut response = NOT_ACCEPTABLE.response(request);
+    let headers: &mut HeaderMap = response.headers_mut();
+    vary_by_coding(headers);
+    response
+}

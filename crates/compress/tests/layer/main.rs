@@ -1,0 +1,9 @@
+//! The layer as its users see it.
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod bytes;
+mod contract;
+mod heads;
+mod peers;
+mod play;
+mod streams;
