@@ -119,6 +119,10 @@ pub(crate) struct Flags {
     #[arg(long)]
     no_cache: bool,
 
+    /// Leave compression out
+    #[arg(long)]
+    no_compress: bool,
+
     /// Leave the circuit breaker out
     #[arg(long)]
     no_breaker: bool,
@@ -154,6 +158,11 @@ impl Flags {
     /// Whether requests go through the cache.
     pub(crate) fn cache(&self) -> bool {
         !self.bare && !self.no_cache
+    }
+
+    /// Whether responses are encoded.
+    pub(crate) fn compress(&self) -> bool {
+        !self.bare && !self.no_compress
     }
 
     /// Whether requests go through the circuit breaker.

@@ -4,6 +4,7 @@
 
 mod breaker;
 mod client;
+mod compress;
 mod order;
 mod under_axum;
 mod under_hyper;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may end where it fails")]
 
 mod breaker;
+mod compress;
 mod console;
 mod crowd;
 mod disk;

@@ -2,7 +2,15 @@
 use tower_edge_breaker::BreakerLayer;
 #[cfg(feature = "cache")]
 use tower_edge_cache::CacheLayer;
-#[cfg(any(feature = "breaker", feature = "cache", feature = "latency", feature = "limit"))]
+#[cfg(feature = "compress")]
+use tower_edge_compress::CompressLayer;
+#[cfg(any(
+    feature = "breaker",
+    feature = "cache",
+    feature = "compress",
+    feature = "latency",
+    feature = "limit",
+))]
 use tower_edge_core::Optional;
 #[cfg(feature = "limit")]
 use tower_edge_limit::RateLimitLayer;
@@ -12,10 +20,11 @@ use tower_layer::{Identity, Layer};
 
 /// Stacks the layers in their right order, whatever order they are set in.
 ///
-/// Outermost first: latency, rate limit, cache, breaker, the service. Latency sees
-/// all that a client sees; the rate limit protects the cache too; a hit does not
-/// wait for anything that protects the service; the breaker judges the service
-/// alone, and while it refuses the cache may answer stale.
+/// Outermost first: latency, rate limit, cache, compress, breaker, the service.
+/// Latency sees all that a client sees; the rate limit protects the cache too; what
+/// is encoded is stored so, and a hit is no work; a hit does not wait for anything
+/// that protects the service; the breaker judges the service alone, and while it
+/// refuses the cache may answer stale.
 ///
 /// Each setter takes a layer or an `Option` of it, so that a configuration can
 /// leave it out at run time; a layer that is not set costs nothing. One `Edge` is
@@ -23,8 +32,15 @@ use tower_layer::{Identity, Layer};
 /// is below it for every request.
 ///
 /// ```
-/// # #[cfg(all(feature = "breaker", feature = "cache", feature = "latency", feature = "limit"))] {
+/// # #[cfg(all(
+/// #     feature = "breaker",
+/// #     feature = "cache",
+/// #     feature = "compress",
+/// #     feature = "latency",
+/// #     feature = "limit",
+/// # ))] {
 /// use tower_edge::breaker::BreakerLayer;
+/// use tower_edge::compress::CompressLayer;
 /// use tower_edge::limit::{Limit, Quota, RateLimitLayer, nonzero};
 /// use tower_edge::{Edge, cache::CacheLayer, core::ClientIp, metrics::LatencyLayer};
 ///
@@ -32,6 +48,7 @@ use tower_layer::{Identity, Layer};
 /// let cached = std::env::args().len() < 9;
 /// let edge = Edge::new()
 ///     .breaker(BreakerLayer::new())
+///     .compress(CompressLayer::new())
 ///     .cache(cached.then(|| CacheLayer::new(64 << 20)))
 ///     .rate_limit(RateLimitLayer::new(clients))
 ///     .latency(LatencyLayer::new());
@@ -40,10 +57,17 @@ use tower_layer::{Identity, Layer};
 /// ```
 #[derive(Clone, Debug, Default)]
 #[must_use]
-pub struct Edge<Latency = Identity, RateLimit = Identity, Cache = Identity, Breaker = Identity> {
+pub struct Edge<
+    Latency = Identity,
+    RateLimit = Identity,
+    Cache = Identity,
+    Compress = Identity,
+    Breaker = Identity,
+> {
     latency: Latency,
     rate_limit: RateLimit,
     cache: Cache,
+    compress: Compress,
     breaker: Breaker,
 }
 
@@ -54,15 +78,15 @@ impl Edge {
     }
 }
 
-impl<L, R, C, B> Edge<L, R, C, B> {
+impl<L, R, C, Z, B> Edge<L, R, C, Z, B> {
     /// Measures latency around everything else.
     #[cfg(feature = "latency")]
     pub fn latency(
         self,
         layer: impl Into<Optional<LatencyLayer>>,
-    ) -> Edge<Optional<LatencyLayer>, R, C, B> {
-        let Self { rate_limit, cache, breaker, .. } = self;
-        Edge { latency: layer.into(), rate_limit, cache, breaker }
+    ) -> Edge<Optional<LatencyLayer>, R, C, Z, B> {
+        let Self { rate_limit, cache, compress, breaker, .. } = self;
+        Edge { latency: layer.into(), rate_limit, cache, compress, breaker }
     }
 
     /// Admits requests as often as quotas allow.
@@ -70,9 +94,9 @@ impl<L, R, C, B> Edge<L, R, C, B> {
     pub fn rate_limit(
         self,
         layer: impl Into<Optional<RateLimitLayer>>,
-    ) -> Edge<L, Optional<RateLimitLayer>, C, B> {
-        let Self { latency, cache, breaker, .. } = self;
-        Edge { latency, rate_limit: layer.into(), cache, breaker }
+    ) -> Edge<L, Optional<RateLimitLayer>, C, Z, B> {
+        let Self { latency, cache, compress, breaker, .. } = self;
+        Edge { latency, rate_limit: layer.into(), cache, compress, breaker }
     }
 
     /// Answers from memory what may be answered so.
@@ -80,9 +104,19 @@ impl<L, R, C, B> Edge<L, R, C, B> {
     pub fn cache(
         self,
         layer: impl Into<Optional<CacheLayer>>,
-    ) -> Edge<L, R, Optional<CacheLayer>, B> {
-        let Self { latency, rate_limit, breaker, .. } = self;
-        Edge { latency, rate_limit, cache: layer.into(), breaker }
+    ) -> Edge<L, R, Optional<CacheLayer>, Z, B> {
+        let Self { latency, rate_limit, compress, breaker, .. } = self;
+        Edge { latency, rate_limit, cache: layer.into(), compress, breaker }
+    }
+
+    /// Encodes responses for clients that accept it.
+    #[cfg(feature = "compress")]
+    pub fn compress(
+        self,
+        layer: impl Into<Optional<CompressLayer>>,
+    ) -> Edge<L, R, C, Optional<CompressLayer>, B> {
+        let Self { latency, rate_limit, cache, breaker, .. } = self;
+        Edge { latency, rate_limit, cache, compress: layer.into(), breaker }
     }
 
     /// Stops calling the service while it fails.
@@ -90,22 +124,24 @@ impl<L, R, C, B> Edge<L, R, C, B> {
     pub fn breaker(
         self,
         layer: impl Into<Optional<BreakerLayer>>,
-    ) -> Edge<L, R, C, Optional<BreakerLayer>> {
-        let Self { latency, rate_limit, cache, .. } = self;
-        Edge { latency, rate_limit, cache, breaker: layer.into() }
+    ) -> Edge<L, R, C, Z, Optional<BreakerLayer>> {
+        let Self { latency, rate_limit, cache, compress, .. } = self;
+        Edge { latency, rate_limit, cache, compress, breaker: layer.into() }
     }
 }
 
-impl<S, L, R, C, B> Layer<S> for Edge<L, R, C, B>
+impl<S, L, R, C, Z, B> Layer<S> for Edge<L, R, C, Z, B>
 where
     B: Layer<S>,
-    C: Layer<B::Service>,
+    Z: Layer<B::Service>,
+    C: Layer<Z::Service>,
     R: Layer<C::Service>,
     L: Layer<R::Service>,
 {
     type Service = L::Service;
 
     fn layer(&self, inner: S) -> Self::Service {
-        self.latency.layer(self.rate_limit.layer(self.cache.layer(self.breaker.layer(inner))))
+        let inner = self.compress.layer(self.breaker.layer(inner));
+        self.latency.layer(self.rate_limit.layer(self.cache.layer(inner)))
     }
 }

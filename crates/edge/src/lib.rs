@@ -21,6 +21,10 @@
     doc = "| [`CacheLayer`](cache::CacheLayer) | `cache` | answers from memory by RFC 9111 |"
 )]
 #![cfg_attr(
+    feature = "compress",
+    doc = "| [`CompressLayer`](compress::CompressLayer) | `compress` | encodes responses for clients that accept it |"
+)]
+#![cfg_attr(
     feature = "breaker",
     doc = "| [`BreakerLayer`](breaker::BreakerLayer) | `breaker` | stops calling a service that fails |"
 )]
@@ -42,6 +46,8 @@ pub use edge::Edge;
 pub use tower_edge_breaker as breaker;
 #[cfg(feature = "cache")]
 pub use tower_edge_cache as cache;
+#[cfg(feature = "compress")]
+pub use tower_edge_compress as compress;
 pub use tower_edge_core as core;
 #[cfg(feature = "limit")]
 pub use tower_edge_limit as limit;

@@ -1,0 +1,221 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use tower::{Layer, Service, ServiceExt};
+use tower_edge::Edge;
+use tower_edge::cache::CacheLayer;
+use tower_edge::compress::CompressLayer;
+use tower_edge::core::{BoxError, Clock, Event, RequestHead};
+use tower_edge_testkit::{Answer, MockBody, Received, Upstream, UpstreamHandle};
+
+/// A page whose version only the test changes; it knows conditions and ranges.
+struct Page {
+    version: Arc<AtomicU64>,
+    /// How its bodies come: all at once, or with a pause.
+    paused: Arc<AtomicU64>,
+}
+
+impl Page {
+    fn new() -> Self {
+        Self { version: Arc::new(AtomicU64::new(1)), paused: Arc::default() }
+    }
+
+    fn upstream(&self) -> (Upstream, UpstreamHandle) {
+        let (version, paused) = (self.version.clone(), self.paused.clone());
+        Upstream::new(move |_, head| {
+            let version = version.load(Ordering::Relaxed);
+            let paused = paused.load(Ordering::Relaxed) % 2 == 1;
+            Answer::from(answer(head, version, paused))
+        })
+    }
+}
+
+fn answer(request: &RequestHead<'_>, version: u64, paused: bool) -> Response<MockBody> {
+    let (tag, content) = (format!("\"v{version}\""), content(version));
+    let field = |name| request.headers().get(name).map(|value| value.to_str().unwrap());
+    let head = Response::builder().header("etag", &tag).header("cache-control", "max-age=60");
+    let head = head.header("content-type", "text/plain");
+    let known = field("if-none-match").unwrap_or_default();
+    if known.split(',').any(|one| one.trim().trim_start_matches("W/") == tag) {
+        return head.status(304).body(MockBody::new()).unwrap();
+    }
+    let range = field("range").filter(|_| field("if-range").is_none_or(|if_range| if_range == tag));
+    if let Some(first) = range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')) {
+        let first: usize = first.parse().unwrap();
+        let range = format!("bytes {first}-{}/{}", content.len() - 1, content.len());
+        let head = head.status(206).header("content-range", range);
+        return head.body(MockBody::new().data(content[first..].to_vec())).unwrap();
+    }
+    let (first, rest) = content.split_at(1_000);
+    let body = MockBody::new().data(first.to_vec());
+    let body = if paused { body.pause() } else { body };
+    head.body(body.data(rest.to_vec())).unwrap()
+}
+
+fn content(version: u64) -> Vec<u8> {
+    let line = |number: u64| format!("line {} of version {version}\n", number * number % 97);
+    (0..100).map(line).collect::<String>().into_bytes()
+}
+
+async fn ask<S, B>(service: &S, fields: &[(&str, &str)]) -> (u16, HeaderMap, Bytes)
+where
+    S: Service<Request<MockBody>, Response = Response<B>> + Clone,
+    S::Error: std::fmt::Debug,
+    B: http_body::Body,
+    B::Error: Into<BoxError>,
+{
+    let mut request = Request::get("http://a/");
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(MockBody::new()).unwrap();
+    let (head, body) = service.clone().oneshot(request).await.unwrap().into_parts();
+    let received = Received::from(body).await;
+    assert_eq!(received.error, None);
+    (head.status.as_u16(), head.headers, received.bytes())
+}
+
+/// Counts what is encoded.
+fn counting() -> (CompressLayer, Arc<AtomicU64>) {
+    let encoded = Arc::new(AtomicU64::new(0));
+    let count = encoded.clone();
+    let observe = move |event: &Event<'_>| {
+        if let Event::Encoded { .. } = event {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    (CompressLayer::new().observe(Arc::new(observe)), encoded)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_is_encoded_once_and_stored_so() {
+    let clock = Clock::anchored(SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30));
+    let ((compress, encoded), page) = (counting(), Page::new());
+    let (upstream, calls) = page.upstream();
+    let cache = CacheLayer::new(1 << 20).clock(clock);
+    // In whatever order they are set, the cache stands outside.
+    let service = Edge::new().compress(compress).cache(cache).layer(upstream);
+    let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+
+    for (number, (accepts, coding)) in [
+        ("gzip", Some("gzip")),
+        ("br", Some("br")),
+        ("zstd", Some("zstd")),
+        ("deflate", Some("deflate")),
+        ("identity", None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut seen = Vec::new();
+        // What means the same is the same.
+        for accepts in [accepts, &format!(" {accepts};q=1.0"), &accepts.to_uppercase()] {
+            let (status, fields, bytes) = ask(&service, &[("accept-encoding", accepts)]).await;
+            let found = fields.get("content-encoding").map(|coding| coding.to_str().unwrap());
+            assert_eq!((status, found), (200, coding));
+            assert_eq!(fields["vary"], "accept-encoding");
+            seen.push((fields["etag"].clone(), bytes));
+        }
+        assert!(seen.iter().all(|one| *one == seen[0]));
+        let number = number as u64 + 1;
+        assert_eq!((calls.calls(), load(&encoded)), (number, number.min(4)), "{accepts}");
+    }
+
+    // Ranges of what is stored are those of the encoded bytes.
+    let (_, fields, whole) = ask(&service, &[("accept-encoding", "gzip")]).await;
+    let tag = fields["etag"].to_str().unwrap();
+    let part = [("accept-encoding", "gzip"), ("range", "bytes=50-"), ("if-range", tag)];
+    let (status, fields, bytes) = ask(&service, &part).await;
+    assert_eq!((status, &bytes[..]), (206, &whole[50..]));
+    assert_eq!(fields["etag"], tag);
+    assert_eq!((calls.calls(), load(&encoded)), (5, 4));
+
+    // A stale one is validated as what it is, and stays as it is.
+    tokio::time::advance(Duration::from_secs(90)).await;
+    let (status, fields, bytes) = ask(&service, &[("accept-encoding", "gzip")]).await;
+    assert_eq!((status, &bytes), (200, &whole));
+    assert!(fields["cache-status"].to_str().unwrap().contains("fwd-status=304"));
+    assert_eq!((calls.calls(), load(&encoded)), (6, 4));
+    ask(&service, &[("accept-encoding", "gzip")]).await;
+    assert_eq!(calls.calls(), 6);
+}
+
+/// Random requests, with what earlier answers had as conditions, while the page
+/// changes and its bodies come as they like.
+async fn equal_strong_tags_mean_equal_bytes(cached: bool, seed: u64) {
+    let clock = Clock::anchored(SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30));
+    let page = Page::new();
+    let cache = cached.then(|| CacheLayer::new(1 << 20).clock(clock));
+    let service = Edge::new().cache(cache).compress(CompressLayer::new());
+    let service = service.layer(page.upstream().0);
+    let (mut turn, mut known) = (seed, HashMap::<String, (Option<String>, Bytes)>::new());
+    let mut roll = move |sides: u64| {
+        turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (turn >> 33) % sides
+    };
+    let mut statuses = HashMap::new();
+    for _ in 0..250 {
+        match roll(12) {
+            0 => drop(page.version.fetch_add(1, Ordering::Relaxed)),
+            1 => drop(page.paused.fetch_add(1, Ordering::Relaxed)),
+            2 => tokio::time::advance(Duration::from_secs(40)).await,
+            _ => {}
+        }
+        let accepts =
+            ["gzip", "br, gzip", "zstd;q=0.5, deflate", "*", "identity"][roll(5) as usize];
+        let mut tags: Vec<_> = known.keys().cloned().collect();
+        tags.sort_unstable();
+        let tag = tags.get(roll(tags.len() as u64 + 1) as usize).map_or("\"v1\"", |tag| tag);
+        let range = format!("bytes={}-", roll(200));
+        let mut fields = vec![("accept-encoding", accepts)];
+        match roll(5) {
+            0 => fields.push(("if-none-match", tag)),
+            1 => fields.extend([("range", &range[..]), ("if-range", tag)]),
+            2 => fields.push(("range", &range)),
+            _ => {}
+        }
+        let (status, head, bytes) = ask(&service, &fields).await;
+        *statuses.entry(status).or_insert(0) += 1;
+        let text = |name| head.get(name).map(|value: &http::HeaderValue| value.to_str().unwrap());
+        let strong = text("etag").unwrap();
+        if strong.starts_with("W/") {
+            continue;
+        }
+        let coding = text("content-encoding").map(str::to_owned);
+        match status {
+            200 => {
+                let (seen, whole) =
+                    known.entry(strong.to_owned()).or_insert((coding.clone(), bytes.clone()));
+                assert!((&*seen, &*whole) == (&coding, &bytes), "{strong} is two things");
+            }
+            206 => {
+                let range = text("content-range").unwrap().strip_prefix("bytes ").unwrap();
+                let first: usize = range.split('-').next().unwrap().parse().unwrap();
+                if let Some((_, whole)) = known.get(strong) {
+                    assert!(whole[first..] == bytes, "{strong} in part");
+                }
+            }
+            304 => assert!(fields.contains(&("if-none-match", strong)), "{strong} for {fields:?}"),
+            other => panic!("{other}"),
+        }
+    }
+    assert!([200, 206, 304].iter().all(|status| statuses.contains_key(status)), "{statuses:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn equal_strong_tags_mean_equal_bytes_without_the_cache() {
+    for seed in 1..9 {
+        equal_strong_tags_mean_equal_bytes(false, seed).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn equal_strong_tags_mean_equal_bytes_with_the_cache() {
+    for seed in 1..9 {
+        equal_strong_tags_mean_equal_bytes(true, seed).await;
+    }
+}
