@@ -32,9 +32,19 @@ impl Bench {
         implementation: &'static str,
         set_up: impl Fn() -> W + 'static,
     ) {
+        self.add(scenario, implementation, 1, set_up);
+    }
+
+    fn add<W: Work + 'static>(
+        &mut self,
+        scenario: &'static str,
+        implementation: &'static str,
+        weight: u64,
+        set_up: impl Fn() -> W + 'static,
+    ) {
         let id = format!("{}/{scenario}/{implementation}", self.group);
         let set_up = Box::new(move || Box::new(set_up()) as Box<dyn Work>);
-        self.cases.push(Case { id, scenario, implementation, set_up });
+        self.cases.push(Case { id, scenario, implementation, weight, set_up });
     }
 
     /// Adds one implementation of a scenario: the layer that goes around the
@@ -63,8 +73,8 @@ impl Bench {
     ) where
         Calls<S>: Work + 'static,
     {
-        let Scenario { name, requests, upstream } = scenario.clone();
-        self.case(name, implementation, move || {
+        let Scenario { name, requests, upstream, weight } = scenario.clone();
+        self.add(name, implementation, weight, move || {
             Within::new(Calls::new(layer(upstream), requests.clone(), reply), within.clone())
         });
     }
@@ -81,8 +91,8 @@ impl Bench {
         S: Clone,
         Calls<S>: Work + Send + 'static,
     {
-        let Scenario { name, requests, upstream } = scenario.clone();
-        self.case(name, implementation, move || {
+        let Scenario { name, requests, upstream, weight } = scenario.clone();
+        self.add(name, implementation, weight, move || {
             let service = layer(upstream);
             let other = Calls::new(service.clone(), requests.clone(), reply);
             Beside::new(Calls::new(service, requests.clone(), reply), other)
@@ -144,8 +154,9 @@ impl Bench {
         }
         for case in chosen {
             let (mut stage, mut work) = case.set_up();
-            stage.run(&mut *work, WARM_UP, Meter::off());
-            let counts = stage.run(&mut *work, COUNTED, Meter::allocations()).counts();
+            stage.run(&mut *work, WARM_UP / case.weight, Meter::off());
+            let counted = COUNTED / case.weight;
+            let counts = stage.run(&mut *work, counted, Meter::allocations()).counts();
             // Who closed the pipe has seen enough.
             if writeln!(out, "{} {} {}", case.id, counts.allocations_each(), counts.bytes_each())
                 .is_err()
@@ -174,12 +185,19 @@ pub struct Scenario {
     name: &'static str,
     requests: Requests,
     upstream: Upstream,
+    weight: u64,
 }
 
 impl Scenario {
     /// A scenario by this name.
     pub fn new(name: &'static str, requests: Requests, upstream: Upstream) -> Self {
-        Self { name, requests, upstream }
+        Self { name, requests, upstream, weight: 1 }
+    }
+
+    /// Says that a request takes milliseconds: fewer of them are counted.
+    #[must_use]
+    pub fn heavy(self) -> Self {
+        Self { weight: 256, ..self }
     }
 }
 
@@ -187,6 +205,8 @@ struct Case {
     id: String,
     scenario: &'static str,
     implementation: &'static str,
+    /// What is counted is so many times less.
+    weight: u64,
     set_up: Box<dyn Fn() -> Box<dyn Work>>,
 }
 

@@ -28,6 +28,12 @@ impl Upstream {
         Self { body: &BODY[..bytes], fields: None }
     }
 
+    /// Answers 200 with these bytes and no header field. They stay in memory for
+    /// good.
+    pub fn of(body: Vec<u8>) -> Self {
+        Self { body: body.leak(), fields: None }
+    }
+
     /// Adds a header field to each answer. The fields stay in memory for good.
     #[must_use]
     pub fn field(self, (name, value): (&'static str, &'static str)) -> Self {
