@@ -34,9 +34,16 @@ impl Coding {
 
     /// The coding of this name; names have no case, and `x-gzip` is `gzip`.
     pub fn from_name(name: &str) -> Option<Self> {
-        let named = |coding: &Self| coding.as_str().eq_ignore_ascii_case(name);
-        let known = Self::ALL.into_iter().find(named);
-        known.or_else(|| name.eq_ignore_ascii_case("x-gzip").then_some(Self::Gzip))
+        let coding = match (name.len(), name.as_bytes().first()?.to_ascii_lowercase()) {
+            (2, b'b') => Self::Br,
+            (4, b'g') => Self::Gzip,
+            (4, b'z') => Self::Zstd,
+            (6, b'x') => return name.eq_ignore_ascii_case("x-gzip").then_some(Self::Gzip),
+            (7, b'd') => Self::Deflate,
+            (8, b'i') => Self::Identity,
+            _ => return None,
+        };
+        name.eq_ignore_ascii_case(coding.as_str()).then_some(coding)
     }
 }
 
@@ -223,5 +230,17 @@ mod tests {
         assert_eq!(AcceptedCodings::of(&fields(&[b"gzip", b"br"])), read("gzip, br"));
         assert_eq!(AcceptedCodings::of(&fields(&[b"gzip", b"sdch"])), None);
         assert_eq!(AcceptedCodings::of(&fields(&[b"caf\xe9, gzip"])), None);
+    }
+
+    #[test]
+    fn a_coding_has_its_name_in_any_case() {
+        for coding in Coding::ALL {
+            assert_eq!(Coding::from_name(coding.as_str()), Some(coding));
+            assert_eq!(Coding::from_name(&coding.as_str().to_uppercase()), Some(coding));
+        }
+        assert_eq!(Coding::from_name("X-Gzip"), Some(Coding::Gzip));
+        for name in ["", "b", "bx", "gzib", "x-gzap", "defiate", "identify", "compress", "zst"] {
+            assert_eq!(Coding::from_name(name), None, "{name}");
+        }
     }
 }
