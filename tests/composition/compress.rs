@@ -10,6 +10,7 @@ use tower_edge::Edge;
 use tower_edge::cache::CacheLayer;
 use tower_edge::compress::CompressLayer;
 use tower_edge::core::{BoxError, Clock, Event, RequestHead};
+use tower_edge::metrics::LatencyLayer;
 use tower_edge_testkit::{Answer, MockBody, Received, Upstream, UpstreamHandle};
 
 /// A page whose version only the test changes; it knows conditions and ranges.
@@ -142,6 +143,18 @@ async fn a_response_is_encoded_once_and_stored_so() {
     assert_eq!((calls.calls(), load(&encoded)), (6, 4));
     ask(&service, &[("accept-encoding", "gzip")]).await;
     assert_eq!(calls.calls(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_is_told_how_long_it_took_to_encode() {
+    let latency = LatencyLayer::new().server_timing(true);
+    let service = Edge::new().compress(CompressLayer::new()).latency(latency);
+    let service = service.layer(Page::new().upstream().0);
+    for (accepts, told) in [("gzip", true), ("identity", false)] {
+        let (_, fields, _) = ask(&service, &[("accept-encoding", accepts)]).await;
+        let timing = fields["server-timing"].to_str().unwrap();
+        assert_eq!(timing.contains("compress;desc=\"gzip\";dur="), told, "{timing}");
+    }
 }
 
 /// Random requests, with what earlier answers had as conditions, while the page

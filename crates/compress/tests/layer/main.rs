@@ -6,4 +6,5 @@ mod contract;
 mod heads;
 mod peers;
 mod play;
+mod requests;
 mod streams;
