@@ -14,8 +14,8 @@ fn fills(kind: &str, mib: u64, targets: u64) {
     let shown =
         format!("{kind}, KiB: {setting} set, {held} held, {resident} resident, {most} most");
     println!("{shown}");
-    // It is full, or nearly: one more would not fit.
-    assert!(held <= setting && held > setting * 95 / 100, "{shown}");
+    // It is full, but for what is set aside and what one more would take.
+    assert!(held <= setting && held > setting * 9 / 10, "{shown}");
     assert!(resident > setting * 3 / 4 && most < setting * 5 / 4, "{shown}");
 }
 
@@ -31,7 +31,7 @@ fn a_cache_of_small_responses_takes_what_it_is_set_to() {
 
 #[test]
 fn a_cache_of_large_responses_takes_what_it_is_set_to() {
-    fills("large", 64 * times(8), 150 * times(16));
+    fills("large", 128 * times(4), 200 * times(8));
 }
 
 #[test]

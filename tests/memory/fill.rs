@@ -57,7 +57,9 @@ async fn fill(layer: &CacheLayer, kind: Kind, targets: u64) -> u64 {
                     return;
                 }
                 let languages = if number.is_multiple_of(4) { LANGUAGES } else { &LANGUAGES[..1] };
-                for language in languages {
+                let asked = languages.iter().map(|language| (number, language));
+                // And once more for one of those that everybody wants.
+                for (number, language) in asked.chain([(number % HOT, &LANGUAGES[0])]) {
                     let request = Request::get(format!("/products/{number}?session=none"))
                         .header("host", "shop.example")
                         .header("accept-language", *language);
@@ -65,6 +67,8 @@ async fn fill(layer: &CacheLayer, kind: Kind, targets: u64) -> u64 {
                     let response = service.ready().await.unwrap().call(request).await.unwrap();
                     response.into_body().collect().await.unwrap();
                 }
+                // Nothing here waits for anything, and refreshes are to have their turn.
+                tokio::task::yield_now().await;
                 if number.is_multiple_of(8) {
                     handle.purge_tag(&format!("product-{number}"), Purge::Soft);
                 }
@@ -134,5 +138,8 @@ fn resident() -> u64 {
 }
 
 const THREADS: usize = 2;
+
+/// How many targets everybody wants.
+const HOT: u64 = 64;
 
 const LANGUAGES: &[&str] = &["en", "de", "fr"];
