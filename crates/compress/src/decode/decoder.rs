@@ -29,33 +29,28 @@ impl Decoder {
     pub(crate) fn new(coding: Coding, window: u8) -> Option<Self> {
         let codec = match coding {
             #[cfg(feature = "gzip")]
-            Coding::Gzip => {
-                Codec::Zlib { inflate: Box::new(Inflate::new(true, 16 + 15)), gzip: true }
-            }
+            Coding::Gzip => Some(Codec::Zlib { inflate: inflater(true), gzip: true }),
             #[cfg(feature = "deflate")]
-            Coding::Deflate => {
-                Codec::Zlib { inflate: Box::new(Inflate::new(true, 15)), gzip: false }
-            }
+            Coding::Deflate => Some(Codec::Zlib { inflate: inflater(false), gzip: false }),
             #[cfg(feature = "zstd")]
             Coding::Zstd => {
                 let mut context = DCtx::try_create()?;
                 context.set_parameter(DParameter::WindowLogMax(window.into())).ok()?;
-                Codec::Zstd(Box::new(context))
+                Some(Codec::Zstd(Box::new(context)))
             }
             #[cfg(feature = "br")]
             Coding::Br => {
                 let [a, b, c] = [(); 3].map(|()| StandardAlloc::default());
-                Codec::Br {
-                    state: Box::new(BrotliState::new_strict(a, b, c)),
-                    window,
-                    begun: false,
-                }
+                let state = Box::new(BrotliState::new_strict(a, b, c));
+                Some(Codec::Br { state, window, begun: false })
             }
-            _ => return None,
+            _ => {
+                let _ = window;
+                None
+            }
         };
-        let _ = window;
         // No bytes at all are no bytes, whatever they are said to be.
-        Some(Self { codec, whole: true })
+        codec.map(|codec| Self { codec, whole: true })
     }
 
     /// Whether the content may end here.
@@ -77,7 +72,7 @@ impl Decoder {
                     match input {
                         [] => return Ok(Progress::default()),
                         // gzip may have several members (RFC 1952 §2.2), zlib may not.
-                        _ if *gzip => **inflate = Inflate::new(true, 16 + 15),
+                        _ if *gzip => *inflate = inflater(true),
                         _ => return Err(DecodeError::Malformed),
                     }
                 }
@@ -182,6 +177,12 @@ enum Codec {
         window: u8,
         begun: bool,
     },
+}
+
+/// With the head and tail of gzip, or those of zlib.
+#[cfg(any(feature = "deflate", feature = "gzip"))]
+fn inflater(gzip: bool) -> Box<Inflate> {
+    Box::new(Inflate::new(true, if gzip { 16 + 15 } else { 15 }))
 }
 
 /// The window that the first byte of a Brotli stream asks for, as a power of two
