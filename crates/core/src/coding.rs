@@ -96,22 +96,35 @@ struct Named {
 impl Named {
     /// Adds the members of a line; none of them may be unknown.
     fn all(self, line: &[u8]) -> Option<Self> {
-        members(line).try_fold(self, |named, member| named.with(member?))
+        members(line).try_fold(self, Self::with)
     }
 
     /// Adds those members of a line that are known.
     fn some(mut self, line: &[u8]) -> Self {
-        for member in members(line).flatten() {
+        for member in members(line) {
             self.add(member);
         }
         self
     }
 
-    fn with(mut self, member: &str) -> Option<Self> {
+    fn with(mut self, member: &[u8]) -> Option<Self> {
         self.add(member).map(|()| self)
     }
 
-    fn add(&mut self, member: &str) -> Option<()> {
+    fn add(&mut self, member: &[u8]) -> Option<()> {
+        // As browsers write it, which takes no reading.
+        let plain = match member {
+            b"br" => Some(Coding::Br),
+            b"gzip" => Some(Coding::Gzip),
+            b"zstd" => Some(Coding::Zstd),
+            b"deflate" => Some(Coding::Deflate),
+            _ => None,
+        };
+        if let Some(coding) = plain {
+            self.codings[coding as usize] = Some(1_000);
+            return Some(());
+        }
+        let member = str::from_utf8(member).ok()?;
         let (name, quality) = match member.split_once(';') {
             Some((name, weight)) => (name.trim_end(), quality(weight.trim())?),
             None => (member, 1_000),
@@ -134,10 +147,10 @@ impl Named {
     }
 }
 
-/// The members of a line of the field; those are `None` that are no text.
-fn members(line: &[u8]) -> impl Iterator<Item = Option<&str>> {
+/// The members of a line of the field.
+fn members(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let members = line.split(|&c| c == b',').map(<[u8]>::trim_ascii);
-    members.filter(|member| !member.is_empty()).map(|member| str::from_utf8(member).ok())
+    members.filter(|member| !member.is_empty())
 }
 
 /// `q=0.5` as thousandths (RFC 9110 §12.4.2).
