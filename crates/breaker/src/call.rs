@@ -106,6 +106,12 @@ impl Call {
         self.finish(Outcome::Failure, None);
     }
 
+    /// Whether the end says no more than that it was good and about when.
+    fn is_plain(&self, outcome: Outcome) -> bool {
+        let waited = || self.wait.total(0) < self.shared.slow_after;
+        outcome == Outcome::Success && !self.ticket.probe && !self.wait.is_on() && waited()
+    }
+
     fn given(&mut self) {
         self.wait.end(|| self.shared.now());
     }
@@ -119,7 +125,7 @@ impl Call {
     fn finish(&mut self, outcome: Outcome, retry_after: Option<u32>) {
         self.ended = true;
         let (shared, circuit) = (&self.shared, self.shared.table.circuit_at(self.cell));
-        let now = shared.now();
+        let now = if self.is_plain(outcome) { shared.about_now() } else { shared.now() };
         let slow = self.wait.total(now) >= shared.slow_after;
         let mark = match outcome {
             Outcome::Success => Mark { failure: false, slow },

@@ -6,7 +6,9 @@ use ahash::RandomState;
 use bytes::Bytes;
 use http::Response;
 use tokio::sync::broadcast;
-use tower_edge_core::{Classify, Clock, ExtractKey, Key, Observe, OnRefuse, Refusal, RequestHead};
+use tower_edge_core::{
+    Classify, Clock, ExtractKey, Key, Observe, OnRefuse, Refusal, RequestHead, Stopwatch,
+};
 use tower_layer::Layer;
 
 use crate::backoff::Backoff;
@@ -281,7 +283,8 @@ impl Plan {
         let room = self.key.as_ref().map_or(1, |(_, room)| room.get() as usize);
         Shared {
             clock: self.clock,
-            start: self.clock.now(),
+            watch: Stopwatch::start(self.clock),
+            rough: windows.iter().all(|window| window.is_long()),
             classify: self.classify.clone(),
             slow_after: nanos(self.slow_after),
             times: self.rules.minds_slowness(),

@@ -37,7 +37,8 @@
 //! # What it costs
 //!
 //! While a circuit is closed and its calls go well, a request takes two looks at
-//! one number, one reading of the clock and one addition; no lock and no
+//! one number, one rough reading of the clock (`Stopwatch::roughly`; a precise one
+//! where a window is shorter than a second) and one addition; no lock and no
 //! allocation, whatever the number of keys. Timing calls, for [`Trip::slow_rate`],
 //! takes up to two more readings.
 //!

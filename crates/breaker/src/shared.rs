@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::broadcast::Sender;
 use tower_edge_core::{
     Classify, Clock, Event, ExtractKey, Key, Observe, OnRefuse, Reason, Refusal, RequestHead,
+    Stopwatch,
 };
 
 use crate::admission::Admission;
@@ -23,7 +24,9 @@ use crate::word::Mode;
 /// What the layer and all its services and requests share.
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
-    pub(crate) start: Instant,
+    pub(crate) watch: Stopwatch,
+    /// Whether a tick of the kernel is short beside all windows.
+    pub(crate) rough: bool,
     pub(crate) classify: Arc<dyn Classify>,
     /// In nanoseconds.
     pub(crate) slow_after: u64,
@@ -87,13 +90,18 @@ impl Shared {
 
     /// Nanoseconds since the start.
     pub(crate) fn now(&self) -> u64 {
-        self.nanos(self.clock.now())
+        self.watch.nanos()
+    }
+
+    /// The same, near enough to find the slot of a window.
+    #[inline]
+    pub(crate) fn about_now(&self) -> u64 {
+        if self.rough { self.watch.roughly() } else { self.now() }
     }
 
     /// The same of a time that is known.
     pub(crate) fn nanos(&self, now: Instant) -> u64 {
-        let since = now.saturating_duration_since(self.start);
-        since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos())
+        self.watch.nanos_at(now)
     }
 
     pub(crate) fn rules(&self) -> Arc<Rules> {

@@ -22,6 +22,14 @@ impl Window {
         Self(Kind::Time(time))
     }
 
+    /// Whether a sixteenth of it is long beside the tick of a kernel, 10 ms.
+    pub(crate) const fn is_long(self) -> bool {
+        match self.0 {
+            Kind::Calls(_) => true,
+            Kind::Time(time) => time.as_millis() >= 1_000,
+        }
+    }
+
     /// How many calls there can be in it, where that is known.
     pub(crate) const fn limit(self) -> Option<u32> {
         match self.0 {
@@ -50,4 +58,23 @@ pub(crate) struct Mark {
 pub(crate) enum Kind {
     Calls(NonZeroU16),
     Time(Duration),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_long_where_a_tick_of_a_kernel_is_a_sixth_of_its_slots_at_most() {
+        let calls = Window::calls(NonZeroU16::MIN);
+        for (window, long) in [
+            (calls, true),
+            (Window::time(Duration::from_secs(10)), true),
+            (Window::time(Duration::from_millis(1_000)), true),
+            (Window::time(Duration::from_millis(999)), false),
+            (Window::time(Duration::from_millis(1)), false),
+        ] {
+            assert_eq!(window.is_long(), long, "{window:?}");
+        }
+    }
 }

@@ -40,6 +40,11 @@ impl Clock {
         }
     }
 
+    /// Whether it reads the machine's clocks.
+    pub(crate) fn is_system(&self) -> bool {
+        self.anchor.is_none()
+    }
+
     /// The monotonic time since `earlier`; zero if that is still to come.
     pub fn since(&self, earlier: Instant) -> Duration {
         self.now().saturating_duration_since(earlier)

@@ -27,6 +27,7 @@ mod outcome;
 mod problem;
 mod refusal;
 mod route;
+mod stopwatch;
 mod tap;
 mod target;
 #[cfg(feature = "tower-http")]
@@ -47,6 +48,7 @@ pub use outcome::Outcome;
 pub use problem::Problem;
 pub use refusal::{OnRefuse, Reason, Refusal};
 pub use route::{Route, RouteLayer, RouteService};
+pub use stopwatch::Stopwatch;
 pub use tap::{End, Expected, Tap, TapBody};
 pub use target::Target;
 #[cfg(feature = "tower-http")]
