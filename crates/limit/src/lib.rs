@@ -42,6 +42,26 @@
 //! response fields, and two with them, which are those of the response's map of
 //! fields if it had none; one more where responses are charged. `cargo bench
 //! --bench overhead -- rate_limit` and `--bench limit` compare it with its peers.
+//!
+//! # Over loopback
+//!
+//! The gateway of the examples with `--rate 500/1s`, offered 10,000 requests a second
+//! over 64 connections, beside itself almost idle (100 a second) and, for the hits,
+//! without a quota: medians of five interleaved rounds, two runs
+//! (`tests/gateway/overload.rs` in its long form, release build).
+//!
+//! | | first run | second run |
+//! |---|---|---|
+//! | p99 of the admitted, almost idle | 0.4 ms | 0.5 ms |
+//! | p99 of the admitted, at 20 times the quota | 16.6 ms | 14.7 ms |
+//! | CPU of a refusal | 25.5 us | 28.2 us |
+//! | CPU of a hit | 26.5 us | 24.8 us |
+//!
+//! The machine was busy: 2 cores for the gateway and its clients, and for builds
+//! that kept 7 to 9 more threads running. So the CPU is known to a tenth, a refusal
+//! costs about what a hit does, and most of the 15 ms is a turn at a core, which the
+//! almost idle run rarely waits for. Nobody waits for a quota here: who has none left
+//! is refused at once.
 
 mod rate;
 
