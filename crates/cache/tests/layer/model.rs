@@ -91,25 +91,30 @@ impl Model {
             Some(_) => stored.response.etag == update.etag,
             None => stored.response.modified == update.modified && stored.is_selected(wish, false),
         };
-        // The latest, of those that are there for sure.
+        // The latest, of those that are there for sure, or one of the same second.
         let mut latest = self.stored.iter().rev().filter(same);
         let Some(stored) = latest.find(|stored| stored.number == number || !stored.doubtful) else {
             return false;
         };
-        if stored.number != number {
-            return false;
-        }
+        let mut others = self.stored.iter().rev().filter(same);
+        let mut alike =
+            |other: &&Stored| other.number == number && other.generated() == stored.generated();
+        let Some(stored) = others.find(|other| alike(other)) else { return false };
         let stored = stored.clone();
         let fresh = stored.updated(update, now);
         if may_store(wish, &fresh) && fresh.cookie {
             // A cookie is for one client; the others ask for themselves.
         } else if may_store(wish, &fresh) {
-            // All that has the strong tag is updated.
+            // All that has the strong tag is updated. Of what a cache may have kept for
+            // another language it is not known.
+            let unknown = self.stored.iter().filter(|old| old.doubtful && same(old));
+            let unknown: Vec<_> = unknown.cloned().collect();
             for old in self.stored.iter_mut().filter(|old| same(&&**old)) {
                 old.doubtful |= update.etag.is_none() || (fresh.varies() && !old.is_keyed());
                 old.response = old.updated(update, now);
                 old.received = now;
             }
+            self.stored.splice(0..0, unknown);
             self.store(wish, fresh, stored.number, now);
         } else if may_store(&Wish { authorized: false, control: "", ..*wish }, &fresh) {
             // This request may leave nothing behind, its response neither.
