@@ -97,7 +97,7 @@ impl Model {
             return false;
         };
         let mut others = self.stored.iter().rev().filter(same);
-        let mut alike =
+        let alike =
             |other: &&Stored| other.number == number && other.generated() == stored.generated();
         let Some(stored) = others.find(|other| alike(other)) else { return false };
         let stored = stored.clone();
