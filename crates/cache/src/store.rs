@@ -176,11 +176,10 @@ impl Store {
                 Scope::Prefix(_) | Scope::Tag(_) => {}
             }
         }
-        let collapsed = self.purges.purge(scope, purge, now);
-        if let Some(behind) = self.behind() {
-            behind.purged(scope, purge, self.purges.newest(), wall);
+        match self.behind() {
+            Some(behind) => behind.purge(&self.purges, scope, purge, (now, wall)),
+            None => self.purges.purge(scope, purge, now),
         }
-        collapsed
     }
 
     pub(crate) fn purges(&self) -> &Purges {

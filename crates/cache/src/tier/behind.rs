@@ -1,15 +1,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::{self, OnceCell};
 
-use super::Tier;
 use super::note::Note;
 use super::pending::{Pending, Step};
 use super::record::variant;
+use super::{Notes, Tier};
 use crate::entry::Entry;
-use crate::purges::{Purge, Scope};
+use crate::purges::{Purge, Purges, Scope};
 use crate::resource::ResourceKey;
 use crate::sync::{Mutex, lock};
 
@@ -55,19 +55,46 @@ impl Behind {
         }
     }
 
-    /// There was a purge, which has the number `ours` here.
-    pub(crate) fn purged(&self, scope: Scope<'_>, purge: Purge, ours: u64, wall: SystemTime) {
-        if let Scope::Target(target) | Scope::Prefix(target) = scope
-            && target.authority().is_none()
-        {
-            // It is about nothing.
-            return;
-        }
+    /// Purges, and has the tier told of it; as [`Purges::purge`]. One at a time, so
+    /// that purges are noted in the order of their numbers.
+    pub(crate) fn purge(
+        &self,
+        purges: &Purges,
+        scope: Scope<'_>,
+        purge: Purge,
+        (now, wall): (Instant, SystemTime),
+    ) -> Option<usize> {
         let mut pending = lock(&self.pending);
+        let collapsed = purges.purge(scope, purge, now);
         if let (Scope::Everything, Purge::Hard) = (scope, purge) {
             pending.clear();
         }
-        pending.note(ours, Note::new(scope, purge, wall));
+        let is_about_nothing = match scope {
+            Scope::Target(target) | Scope::Prefix(target) => target.authority().is_none(),
+            Scope::Everything | Scope::Tag(_) => false,
+        };
+        if !is_about_nothing {
+            pending.note(purges.newest(), Note::new(scope, purge, wall));
+        }
+        collapsed
+    }
+
+    /// Takes over the purges that the tier has noted. Those that came here since the
+    /// start are later than all of them, and are made again, so that their numbers
+    /// say so.
+    pub(crate) fn take_over(&self, purges: &Purges, noted: Notes, now: Instant, wall: SystemTime) {
+        let again = |note: &Note| {
+            let ago = wall.duration_since(note.at()).unwrap_or_default();
+            purges.purge(note.scope(), note.purge(), now.checked_sub(ago).unwrap_or(now));
+            purges.newest()
+        };
+        let mut pending = lock(&self.pending);
+        let mut numbers = lock(&self.numbers);
+        numbers.forget(noted.forgotten);
+        for (number, note) in noted.notes {
+            numbers.pair(number, again(&Note::read(&note, wall)));
+        }
+        pending.renumber(again);
     }
 }
 

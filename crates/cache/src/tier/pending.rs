@@ -123,6 +123,11 @@ impl Pending {
         }
     }
 
+    /// Gives the purges other numbers.
+    pub(crate) fn renumber(&mut self, number: impl Fn(&Note) -> u64) {
+        self.notes.iter_mut().for_each(|(known, note)| *known = number(note));
+    }
+
     /// What a tier is to be told next; with nothing left, somebody is to be called
     /// for the next change.
     pub(crate) fn next(&mut self) -> Option<Step> {

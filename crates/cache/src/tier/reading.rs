@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tower_edge_core::{BoxError, Event};
 
 use super::behind::Behind;
-use super::note::Note;
 use super::record::{self, Moment, variant};
 use crate::entry::Entry;
 use crate::mark::Mark;
@@ -50,22 +50,13 @@ impl Shared {
                 self.tell_tier_failed(behind, "notes");
             })?;
             let (now, wall) = (self.clock.now(), self.clock.wall());
-            let mut numbers = lock(&behind.numbers);
-            numbers.forget(noted.forgotten);
-            for (number, note) in noted.notes {
-                let note = Note::read(&note, wall);
-                let ago = wall.duration_since(note.at()).unwrap_or_default();
-                let at = now.checked_sub(ago).unwrap_or(now);
-                let purges = self.store.purges();
-                purges.purge(note.scope(), note.purge(), at);
-                numbers.pair(number, purges.newest());
-            }
+            behind.take_over(self.store.purges(), noted, now, wall);
             Ok(())
         };
         behind.learned.get_or_try_init(learn).await.copied()
     }
 
-    fn readable(&self, behind: &Behind, key: &[u8], record: &bytes::Bytes) -> Option<Arc<Entry>> {
+    fn readable(&self, behind: &Behind, key: &[u8], record: &Bytes) -> Option<Arc<Entry>> {
         let moment = Moment { now: self.clock.now(), wall: self.clock.wall() };
         let read = record::read(key, record, moment);
         if read.is_none() {

@@ -385,6 +385,22 @@ async fn purges_hold_after_a_restart_for_what_was_there_and_for_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_purge_before_the_first_look_after_a_restart_holds_too() {
+    let shelf = Shelf::new();
+    let first = before(&shelf, |_, _| answer(200, &[FRESH], "before"));
+    first.cache.purge_tag("another", Purge::Hard);
+    first.cache.flush().await.unwrap();
+    for target in ["/a", "/b"] {
+        ask(&first, target, &[]).await;
+    }
+    first.cache.flush().await.unwrap();
+    let second = again(&shelf, 0);
+    second.cache.purge(&uri("/a"), Purge::Hard);
+    assert_eq!(ask(&second, "/a", &[]).await.text(), "later");
+    assert_eq!(ask(&second, "/b", &[]).await.text(), "before");
+}
+
+#[tokio::test(start_paused = true)]
 async fn records_from_before_forgotten_purges_are_misses() {
     let shelf = Shelf::new();
     let first = before(&shelf, |_, _| answer(200, &[FRESH], "before"));
