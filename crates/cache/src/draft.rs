@@ -16,8 +16,8 @@ use crate::flight::Fetch;
 use crate::join::is_wanted;
 use crate::landing::Landed;
 use crate::policy::{
-    Exchange, Kept, Selection, Wanted, content_range, not_modified_fields, storable, stored_fields,
-    wanted,
+    Exchange, Kept, RequestFields, Selection, Wanted, content_range, not_modified_fields, storable,
+    stored_fields, wanted,
 };
 use crate::shared::Shared;
 
@@ -121,7 +121,8 @@ impl Draft {
     /// origin may mind an exact date, and have a reason to send an earlier one.
     pub(crate) fn unmodified<B>(&self, response: &Response<B>) -> Option<HeaderMap> {
         let (status, fields) = (response.status(), response.headers());
-        let has_it = wanted(&self.fetch.request, status, fields, None) == Wanted::Unmodified;
+        let request = RequestFields::of(&self.fetch.request);
+        let has_it = wanted(&request, status, fields, None) == Wanted::Unmodified;
         let can_wait = !fields.contains_key(SET_COOKIE) && Handle::try_current().is_ok();
         let replaced = !self.fetch.nominated.is_empty() || self.fetch.lead.is_some();
         (has_it && can_wait && replaced).then(|| {
@@ -142,7 +143,7 @@ impl Arrival {
     /// byte. `Cache-Status` is to be added.
     pub(crate) fn answer<B>(
         &self,
-        request: &HeaderMap,
+        request: &RequestFields<'_>,
         age: Duration,
     ) -> Option<Response<CacheBody<B>>>
     where

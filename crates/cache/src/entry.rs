@@ -11,7 +11,7 @@ use crate::age::age_value;
 use crate::heap::{self, COUNTS, allocated, shared};
 use crate::mark::Mark;
 use crate::partial::{has_ranges, partial};
-use crate::policy::{Content, Kept, Selection, Wanted, not_modified_fields, wanted};
+use crate::policy::{Content, Kept, RequestFields, Selection, Wanted, not_modified_fields, wanted};
 
 /// A stored response, with all that decides about its reuse.
 #[derive(Debug)]
@@ -159,7 +159,7 @@ impl Entry {
     /// is to be added.
     pub(crate) fn answer<B>(
         &self,
-        request: &HeaderMap,
+        request: &RequestFields<'_>,
         head_only: bool,
         age: Duration,
     ) -> Response<ReplyBody<B>> {
@@ -181,9 +181,9 @@ impl Entry {
                 *response.body_mut() = self.reply();
             }
         }
-        match response.headers_mut().get_mut(AGE) {
-            Some(slot) => *slot = age_value(age),
-            None => drop(response.headers_mut().insert(AGE, age_value(age))),
+        match response.headers_mut().iter_mut().next() {
+            Some((name, slot)) if *name == AGE => *slot = age_value(age),
+            _ => drop(response.headers_mut().insert(AGE, age_value(age))),
         }
         response
     }
@@ -212,14 +212,20 @@ impl Entry {
     }
 }
 
-/// Fields with slots for those that each answer gets anew, and no place for others
-/// but one: a map that is full grows when a value in it is replaced.
+/// Fields with slots for those that each answer gets anew, before all others, and
+/// no place for more but one: a map that is full grows when a value in it is
+/// replaced.
 fn with_slots(mut fields: HeaderMap) -> HeaderMap {
-    fields.reserve(SLOTS + 1);
-    fields.insert(AGE, HeaderValue::from_static(""));
-    fields.entry(CACHE_STATUS).or_insert(HeaderValue::from_static(""));
+    let mut all = HeaderMap::with_capacity(fields.len() + SLOTS + 1);
+    let empty = HeaderValue::from_static("");
+    fields.remove(AGE);
+    all.insert(AGE, empty.clone());
+    if !fields.contains_key(CACHE_STATUS) {
+        all.insert(CACHE_STATUS, empty);
+    }
+    all.extend(fields);
     // A clone takes no more than it needs.
-    fields.clone()
+    all.clone()
 }
 
 /// Copies fields with slots so that the copy shares nothing with them, not even long

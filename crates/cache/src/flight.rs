@@ -15,7 +15,7 @@ use crate::intent::Intent;
 use crate::landing::{Failure, Landed, Lead};
 use crate::mark::Mark;
 use crate::policy::{
-    self, Candidate, Exchange, Kept, RequestDirectives, is_reusable, may_replace_error,
+    self, Candidate, Exchange, Kept, RequestFields, is_reusable, may_replace_error,
 };
 use crate::resource::ResourceKey;
 use crate::shared::Shared;
@@ -225,10 +225,10 @@ impl Fetch {
         if !shared.store.holds(self.ticket) || shared.store.is_gone(&self.key, stored) {
             return None;
         }
-        let (wishes, kept) = (RequestDirectives::of(&self.request), stored.kept(now));
-        may_replace_error(&shared.rules, &wishes, &kept, now).then(|| {
+        let (request, kept) = (RequestFields::of(&self.request), stored.kept(now));
+        may_replace_error(&shared.rules, &request.directives(), &kept, now).then(|| {
             let age = kept.freshness.age(now);
-            let mut answer = stored.answer(&self.request, self.head_only, age);
+            let mut answer = stored.answer(&request, self.head_only, age);
             shared.tell_of(Status::StaleOnError(self.forward, failed), answer.headers_mut());
             answer.map(CacheBody::own)
         })

@@ -11,7 +11,8 @@ use crate::entry::Entry;
 use crate::flight::Fetch;
 use crate::landing::Landed;
 use crate::policy::{
-    Exchange, Selection, Unstorable, identified, initial_age, storable, strong_tag, updated_fields,
+    Exchange, RequestFields, Selection, Unstorable, identified, initial_age, storable, strong_tag,
+    updated_fields,
 };
 use crate::shared::Shared;
 use crate::status::Status;
@@ -59,7 +60,7 @@ impl Fetch {
             }
             None => self.tell(Landed::Useless),
         }
-        let mut answer = fresh.answer(&self.request, false, age);
+        let mut answer = fresh.answer(&RequestFields::of(&self.request), false, age);
         shared.tell_of(Status::Validated(self.forward), answer.headers_mut());
         answer.map(CacheBody::own)
     }

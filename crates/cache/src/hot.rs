@@ -3,12 +3,12 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use http::{Method, Response};
-use tower_edge_core::{ReplyBody, RequestHead};
+use tower_edge_core::ReplyBody;
 
 use crate::counts::thread_slot;
 use crate::entry::Entry;
 use crate::front::{Front, Glance, Shape, Version};
-use crate::policy::{RequestDirectives, Reuse, reuse};
+use crate::policy::{RequestDirectives, RequestFields, Reuse, reuse};
 use crate::resource::{Resource, ResourceKey};
 use crate::shared::Shared;
 use crate::status::Status;
@@ -25,7 +25,8 @@ pub(crate) struct Hot {
     variants: Variants,
     /// Hits of which the store was not told.
     untold: u32,
-    told: Instant,
+    /// When it is to be told of the next one, however few there were.
+    due: Instant,
 }
 
 impl Hot {
@@ -33,7 +34,7 @@ impl Hot {
     pub(crate) fn of(resource: &Resource<'_>, stored: &Variants, now: Instant) -> Option<Self> {
         let key = ResourceKey::of(resource)?;
         let variants = stored.iter().map(|entry| Arc::new(entry.apart())).collect();
-        Some(Self { key, variants, untold: 0, told: now })
+        Some(Self { key, variants, untold: 0, due: now + WHILE })
     }
 
     /// What a copy takes of memory beside what is stored, in bytes.
@@ -51,11 +52,11 @@ impl Hot {
     /// many: for what is asked for so often, that is often enough to stay.
     pub(crate) fn is_to_be_told(&mut self, now: Instant) -> bool {
         self.untold += 1;
-        let told = self.untold >= UNTOLD || now.saturating_duration_since(self.told) >= WHILE;
-        if told {
-            (self.untold, self.told) = (0, now);
+        let is_due = self.untold >= UNTOLD || now >= self.due;
+        if is_due {
+            (self.untold, self.due) = (0, now + WHILE);
         }
-        told
+        is_due
     }
 }
 
@@ -64,13 +65,13 @@ impl Shared {
     /// purged for good. All else is for the store.
     pub(crate) fn glance<B>(
         &self,
-        request: &RequestHead<'_>,
+        method: &Method,
+        fields: &RequestFields<'_>,
         resource: &Resource<'_>,
-        hash: u64,
-        now: Instant,
+        (hash, now): (u64, Instant),
     ) -> Glance<Response<ReplyBody<B>>> {
-        let head_only = request.method() == Method::HEAD;
-        let wishes = RequestDirectives::of(request.headers());
+        let head_only = method == Method::HEAD;
+        let wishes = fields.directives();
         let (mut answer, mut is_to_be_told) = (None, false);
         let glance = self.store.front().glance(thread_slot(), hash, |hot| {
             let variants = hot.variants(resource)?;
@@ -78,10 +79,10 @@ impl Shared {
             if variants.iter().any(|entry| purges.judge(&resource.target, entry.mark())) {
                 return None;
             }
-            let entry = selected(variants, request.headers(), head_only)?;
+            let entry = selected(variants, fields, head_only)?;
             let kept = entry.kept(now);
             let Reuse::Serve { age } = reuse(&wishes, &kept, now) else { return None };
-            answer = Some(entry.answer(request.headers(), head_only, age));
+            answer = Some(entry.answer(fields, head_only, age));
             let status = Status::hit(&kept, age);
             is_to_be_told = hot.is_to_be_told(now);
             Some(status)

@@ -13,7 +13,7 @@ use crate::entry::Entry;
 use crate::epochs::Ticket;
 use crate::flight::Fetch;
 use crate::flights;
-use crate::policy::{Kept, RequestDirectives, Reuse, Selection, reuse};
+use crate::policy::{Kept, RequestFields, Reuse, Selection, reuse};
 use crate::resource::ResourceKey;
 use crate::shared::Shared;
 use crate::status::Status;
@@ -121,26 +121,26 @@ impl Landed {
     where
         B: Body<Data = Bytes>,
     {
-        let (now, fields) = (shared.clock.now(), &fetch.request);
-        let age = |kept: &Kept| match reuse(&RequestDirectives::of(fields), kept, now) {
+        let (now, fields) = (shared.clock.now(), RequestFields::of(&fetch.request));
+        let age = |kept: &Kept| match reuse(&fields.directives(), kept, now) {
             Reuse::Serve { age } | Reuse::ServeAndRefresh { age } => Some(age),
             Reuse::Stale | Reuse::Unwanted => None,
         };
         if let Some(selection) = self.selection()
-            && !selection.matches(fields)
+            && !selection.matches(&fields)
         {
-            return Sequel::Regroup(shared.variant(selection, fields));
+            return Sequel::Regroup(shared.variant(selection, &fields));
         }
         let mut answer = match self {
             Self::Arriving(arrival) => {
-                let answer = age(&arrival.kept).and_then(|age| arrival.answer(fields, age));
+                let answer = age(&arrival.kept).and_then(|age| arrival.answer(&fields, age));
                 let Some(answer) = answer else { return Sequel::Alone };
                 answer
             }
             // A part that was validated for who asked for no more.
-            Self::Stored(entry) if !entry.can_answer(fields, false) => return Sequel::Alone,
+            Self::Stored(entry) if !entry.can_answer(&fields, false) => return Sequel::Alone,
             Self::Stored(entry) => match age(&entry.kept(now)) {
-                Some(age) => entry.answer(fields, false, age).map(CacheBody::own),
+                Some(age) => entry.answer(&fields, false, age).map(CacheBody::own),
                 None => return Sequel::Alone,
             },
             Self::Failed(failure) => match fetch.replace(shared, now, Some(failure.status)) {

@@ -1,10 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{
-    CONNECTION, COOKIE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE,
-    UPGRADE,
-};
+use http::header::{COOKIE, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
 use tower_edge_core::{Problem, ReplyBody, RequestHead, Step, Trace};
 
@@ -13,7 +10,9 @@ use crate::flight::{Fetch, Flight};
 use crate::front::Glance;
 use crate::intent::Intent;
 use crate::landing::{FlightKey, Follow, Join, Landed, Lead};
-use crate::policy::{RequestDirectives, Reuse, ask_for, is_for_others, is_reusable, reuse};
+use crate::policy::{
+    RequestDirectives, RequestFields, Reuse, ask_for, is_for_others, is_reusable, reuse,
+};
 use crate::refresh::Refresh;
 use crate::resource::{Resource, ResourceKey};
 use crate::shared::Shared;
@@ -55,10 +54,11 @@ impl Shared {
         variant: Option<u64>,
     ) -> Decision<B> {
         let now = Trace::read(&self.clock);
+        let fields = RequestFields::of(request.headers());
         let decision = match *request.method() {
-            Method::GET | Method::HEAD if !has_body && is_for_cache(request.headers()) => {
+            Method::GET | Method::HEAD if !has_body && fields.is_for_cache() => {
                 match self.keys.of(request) {
-                    Some(named) => self.look_up(request, &named.resource(), now, variant),
+                    Some(named) => self.look_up(request, &fields, &named.resource(), now, variant),
                     None => Decision::Forward(Flight::Pass(Forward::Bypass)),
                 }
             }
@@ -81,13 +81,14 @@ impl Shared {
     fn look_up<B>(
         &self,
         request: &RequestHead<'_>,
+        fields: &RequestFields<'_>,
         resource: &Resource<'_>,
         now: Instant,
         variant: Option<u64>,
     ) -> Decision<B> {
         self.top.see(&resource.target, now);
         let hash = self.store.hash(resource);
-        let wanted = match self.glance(request, resource, hash, now) {
+        let wanted = match self.glance(request.method(), fields, resource, (hash, now)) {
             Glance::Found(answer) => return Decision::Answer(answer),
             Glance::Wanted(version) => Some(version),
             Glance::Nothing => None,
@@ -97,7 +98,7 @@ impl Shared {
             self.keep(resource, (hash, version), stored, now);
         }
         let found = Found { variants, is_all: self.store.behind().is_none(), lead: None };
-        self.choose(request, resource, found, now, variant)
+        self.choose(request, fields, resource, found, now, variant)
     }
 
     /// Decides on a request for which the tier behind memory was asked.
@@ -111,8 +112,9 @@ impl Shared {
         let variants = self.store.take_in(&fetch.key, fetch.ticket, loaded);
         let variants = (!variants.is_empty()).then_some(variants);
         let found = Found { variants, is_all: true, lead: fetch.lead.take() };
-        let decision =
-            self.choose(request, &fetch.key.resource(), found, self.clock.now(), variant);
+        let (fields, resource) = (RequestFields::of(request.headers()), fetch.key.resource());
+        let now = self.clock.now();
+        let decision = self.choose(request, &fields, &resource, found, now, variant);
         self.trace(&decision, fetch.requested);
         decision
     }
@@ -128,6 +130,7 @@ impl Shared {
     fn choose<B>(
         &self,
         request: &RequestHead<'_>,
+        fields: &RequestFields<'_>,
         resource: &Resource<'_>,
         found: Found,
         now: Instant,
@@ -135,9 +138,8 @@ impl Shared {
     ) -> Decision<B> {
         let Found { variants, is_all, mut lead } = found;
         let head_only = request.method() == Method::HEAD;
-        let wishes = RequestDirectives::of(request.headers());
-        let entry =
-            variants.as_ref().and_then(|found| selected(found, request.headers(), head_only));
+        let wishes = fields.directives();
+        let entry = variants.as_ref().and_then(|found| selected(found, fields, head_only));
         let reuse = entry.map(|entry| (entry, reuse(&wishes, &entry.kept(now), now)));
         if let (Some((entry, Reuse::Serve { .. } | Reuse::ServeAndRefresh { .. })), Some(lead)) =
             (&reuse, &lead)
@@ -147,10 +149,10 @@ impl Shared {
         }
         let forward = match reuse {
             Some((entry, Reuse::Serve { age })) => {
-                return Decision::Answer(self.answer(entry, request, age, now));
+                return Decision::Answer(self.answer(entry, (fields, head_only), age, now));
             }
             Some((entry, Reuse::ServeAndRefresh { age })) => {
-                let answer = self.answer(entry, request, age, now);
+                let answer = self.answer(entry, (fields, head_only), age, now);
                 let variant = variant.unwrap_or_else(|| self.newest(&variants, request));
                 return match self.refresh(request, resource, entry, (variant, lead), now) {
                     Some(refresh) => Decision::AnswerAndRefresh(answer, refresh),
@@ -159,7 +161,7 @@ impl Shared {
             }
             Some((_, Reuse::Stale)) => Forward::Stale,
             Some((_, Reuse::Unwanted)) => Forward::Request,
-            None => missing(variants.as_ref(), request.headers()),
+            None => missing(variants.as_ref(), fields),
         };
         let may_load = !is_all && entry.is_none();
         if wishes.only_if_cached && !may_load {
@@ -191,7 +193,7 @@ impl Shared {
                 Some(Join::Follow(follow)) => return Decision::Follow(follow, fetch),
                 // What the flight before has brought may be there by now.
                 Some(Join::Lead(_)) if !is_same(&variants, &self.store.get(resource)) => {
-                    return self.look_up(request, resource, now, variant);
+                    return self.look_up(request, fields, resource, now, variant);
                 }
                 Some(Join::Lead(joined)) => lead = Some(joined),
                 None => {}
@@ -216,12 +218,11 @@ impl Shared {
     fn answer<B>(
         &self,
         entry: &Entry,
-        request: &RequestHead<'_>,
+        (fields, head_only): (&RequestFields<'_>, bool),
         age: Duration,
         now: Instant,
     ) -> Response<ReplyBody<B>> {
-        let head_only = request.method() == Method::HEAD;
-        let mut answer = entry.answer(request.headers(), head_only, age);
+        let mut answer = entry.answer(fields, head_only, age);
         self.tell_of(Status::hit(&entry.kept(now), age), answer.headers_mut());
         answer
     }
@@ -301,16 +302,6 @@ fn is_same(before: &Option<Variants>, now: &Option<Variants>) -> bool {
         (Some(before), Some(now)) => Arc::ptr_eq(before, now),
         (before, now) => before.is_none() == now.is_none(),
     }
-}
-
-/// Whether a cache may look at a request at all.
-///
-/// Preconditions that only an origin can judge, and connections that become
-/// something else are passed on.
-fn is_for_cache(headers: &HeaderMap) -> bool {
-    let upgrades = headers.contains_key(UPGRADE) && headers.contains_key(CONNECTION);
-    let names = [IF_MATCH, IF_UNMODIFIED_SINCE];
-    !upgrades && !names.iter().any(|name| headers.contains_key(name))
 }
 
 /// Why nothing that is stored can answer.

@@ -114,9 +114,14 @@ impl StatusField {
             }
             return;
         };
-        match fields.get_mut(CACHE_STATUS) {
-            Some(slot) if slot.is_empty() => *slot = member,
-            _ => drop(fields.append(CACHE_STATUS, member)),
+        // The slot that stored fields have stands second: to find it by its name
+        // would cost as much as all else here.
+        match fields.iter_mut().nth(1) {
+            Some((name, slot)) if *name == CACHE_STATUS && slot.is_empty() => *slot = member,
+            _ => match fields.get_mut(CACHE_STATUS) {
+                Some(slot) if slot.is_empty() => *slot = member,
+                _ => drop(fields.append(CACHE_STATUS, member)),
+            },
         }
     }
 

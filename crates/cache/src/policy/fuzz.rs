@@ -13,7 +13,10 @@ use tower_edge_core::Target;
 use super::directives::{RequestDirectives, ResponseDirectives, delta_seconds, each};
 use super::freshness::date;
 use super::targeted::targeted;
-use super::{Asked, Selection, conditions, content_range, fields, ranges_of, reference, wanted};
+use super::{
+    Asked, RequestFields, Selection, conditions, content_range, fields, ranges_of, reference,
+    wanted,
+};
 
 /// One parser: it reads the input, and gives how often it took something out.
 type Parser = fn(&HeaderValue) -> usize;
@@ -91,7 +94,7 @@ fn ranges_and_places_of_parts_are_read_whatever_they_are() {
         }
         let request = HeaderMap::from_iter([(RANGE, value.clone()), (IF_RANGE, value.clone())]);
         let fields = HeaderMap::from_iter([(ETAG, value.clone())]);
-        wanted(&request, StatusCode::OK, &fields, Some(100));
+        wanted(&RequestFields::of(&request), StatusCode::OK, &fields, Some(100));
         match ranges_of(&request, &fields, 100) {
             Some(Asked::One(_)) => 1,
             Some(Asked::Several(parts)) => parts.len(),

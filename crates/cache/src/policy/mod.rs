@@ -9,6 +9,7 @@ mod freshness;
 mod fuzz;
 mod range;
 mod reference;
+mod request;
 mod reuse;
 mod rules;
 mod storable;
@@ -27,6 +28,7 @@ pub(crate) use fields::{
 pub(crate) use freshness::{Exchange, Freshness, initial_age};
 pub(crate) use range::{Asked, ask_for};
 pub(crate) use reference::{names_target, same_origin};
+pub(crate) use request::RequestFields;
 pub(crate) use reuse::{Reuse, is_reusable, may_replace_error, reuse};
 pub(crate) use rules::Rules;
 pub use rules::{SetCookie, StaleOnError};

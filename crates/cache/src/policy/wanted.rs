@@ -1,6 +1,7 @@
-use http::header::{CONTENT_TYPE, RANGE};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::RequestFields;
 use super::conditions::{not_modified, ranges_apply};
 use super::range::{Asked, asked};
 
@@ -22,15 +23,16 @@ pub(crate) enum Wanted {
 /// successes (§§13.2.1, 14.2). `If-Match` and its like are for the origin: 412 is
 /// never the answer.
 pub(crate) fn wanted(
-    request: &HeaderMap,
+    request: &RequestFields<'_>,
     status: StatusCode,
     fields: &HeaderMap,
     length: Option<usize>,
 ) -> Wanted {
-    if status.is_success() && not_modified(request, fields) {
+    let has_it = || request.repeats_tag_of(fields) || not_modified(request, fields);
+    if request.has_conditions() && status.is_success() && has_it() {
         return Wanted::Unmodified;
     }
-    let length = length.filter(|_| status == StatusCode::OK && request.contains_key(RANGE));
+    let length = length.filter(|_| status == StatusCode::OK && request.has_range());
     let ranges = length.and_then(|length| ranges_of(request, fields, length));
     ranges.map_or(Wanted::Whole, Wanted::Ranges)
 }
@@ -70,13 +72,27 @@ mod tests {
             (&[RANGE, ("if-none-match", "\"a\"")], 200, Some(10), Wanted::Unmodified),
             (&[RANGE, ("if-none-match", "\"b\"")], 200, Some(10), ranges()),
             (&[("if-none-match", "W/\"a\"")], 203, None, Wanted::Unmodified),
+            (
+                &[("if-none-match", "\"a\""), ("if-none-match", "\"b\"")],
+                200,
+                None,
+                Wanted::Unmodified,
+            ),
+            (
+                &[("if-none-match", "\"b\""), ("if-none-match", "\"a\"")],
+                200,
+                None,
+                Wanted::Unmodified,
+            ),
             (&[("if-none-match", "*")], 206, None, Wanted::Unmodified),
             (&[("if-none-match", "\"a\"")], 404, None, Wanted::Whole),
             (&[("if-none-match", "\"a\"")], 302, None, Wanted::Whole),
             (&[("if-match", "\"b\"")], 200, None, Wanted::Whole),
         ] {
             let status = StatusCode::from_u16(status).unwrap();
-            let found = wanted(&map(request), status, &map(&[("etag", "\"a\"")]), length);
+            let request = map(request);
+            let found =
+                wanted(&RequestFields::of(&request), status, &map(&[("etag", "\"a\"")]), length);
             assert_eq!(found, got, "{request:?} {status} {length:?}");
         }
     }
