@@ -1,3 +1,4 @@
+use std::hint::spin_loop;
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::sync::AtomicU64;
@@ -48,6 +49,19 @@ impl Epochs {
     /// Begins another epoch; whether changes had begun before.
     pub(crate) fn end(&self, hash: u64) -> bool {
         self.count(hash).fetch_add(1 << BITS, SeqCst) & CHANGES != 0
+    }
+
+    /// Begins another epoch for all, and waits for the changes that had begun before:
+    /// they wait for nothing.
+    pub(crate) fn end_all(&self) {
+        for count in &self.0 {
+            count.fetch_add(1 << BITS, SeqCst);
+        }
+        for count in &self.0 {
+            while count.load(SeqCst) & CHANGES != 0 {
+                spin_loop();
+            }
+        }
     }
 
     fn count(&self, hash: u64) -> &AtomicU64 {

@@ -222,7 +222,8 @@ impl Fetch {
     {
         let stored = self.selected.as_ref()?;
         // It may have been purged since it was looked up.
-        if !shared.store.holds(self.ticket) || shared.store.is_gone(&self.key, stored) {
+        let holds = shared.store.holds(self.ticket) && shared.is_believed();
+        if !holds || shared.store.is_gone(&self.key, stored) {
             return None;
         }
         let (request, kept) = (RequestFields::of(&self.request), stored.kept(now));

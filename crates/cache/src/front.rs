@@ -144,6 +144,11 @@ impl<V> Front<V> {
         }
     }
 
+    /// Lets go of all that is held, when the table has changed altogether.
+    pub(crate) fn forget_all(&self) {
+        (0..self.words.len() as u64).for_each(|group| self.forget(group));
+    }
+
     /// What may be held, in bytes.
     pub(crate) fn budget(&self) -> u64 {
         self.budget

@@ -70,6 +70,9 @@ impl Shared {
         resource: &Resource<'_>,
         (hash, now): (u64, Instant),
     ) -> Glance<Response<ReplyBody<B>>> {
+        if !self.is_believed() {
+            return Glance::Nothing;
+        }
         let head_only = method == Method::HEAD;
         let wishes = fields.directives();
         let (mut answer, mut is_to_be_told) = (None, false);

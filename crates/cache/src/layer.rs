@@ -17,7 +17,7 @@ use crate::service::CacheService;
 use crate::shared::Shared;
 use crate::status::StatusField;
 use crate::store::Store;
-use crate::tier::{Behind, Tier};
+use crate::tier::{Behind, OnOutage, Tier};
 
 /// Answers GET and HEAD from memory, by the rules of RFC 9111 for shared caches.
 ///
@@ -63,6 +63,7 @@ impl CacheLayer {
             max_entry: capacity / 8,
             observe: None,
             generate_etag: true,
+            on_outage: OnOutage::default(),
             rules: Rules { targets: vec![CDN_CACHE_CONTROL], ..Rules::default() },
             keys: Keys::default(),
             tag_fields: TAG_FIELDS.into(),
@@ -226,6 +227,12 @@ impl CacheLayer {
         let was_free = store.back(Behind::new(Arc::new(tier), limit));
         assert!(was_free, "a cache has one tier behind memory");
         self
+    }
+
+    /// What becomes of what memory holds while nobody knows what others have purged,
+    /// who share the tier behind it; [`OnOutage::Miss`] unless it is set.
+    pub fn on_outage(self, on_outage: OnOutage) -> Self {
+        self.set(|shared| shared.on_outage = on_outage)
     }
 
     /// Takes the time from `clock`.

@@ -140,6 +140,6 @@ pub use memo::{Memo, Ttl};
 pub use policy::{SetCookie, StaleOnError};
 pub use purges::Purge;
 pub use service::CacheService;
-pub use tier::{Change, Notes, Tier, TierFuture};
+pub use tier::{Change, News, Notes, OnOutage, Tier, TierFuture};
 pub use top::TopKey;
 pub use warm::Warmed;

@@ -10,9 +10,7 @@ use crate::flight::{Fetch, Flight};
 use crate::front::Glance;
 use crate::intent::Intent;
 use crate::landing::{FlightKey, Follow, Join, Landed, Lead};
-use crate::policy::{
-    RequestDirectives, RequestFields, Reuse, ask_for, is_for_others, is_reusable, reuse,
-};
+use crate::policy::{RequestDirectives, RequestFields, Reuse, ask_for, is_for_others, is_reusable};
 use crate::refresh::Refresh;
 use crate::resource::{Resource, ResourceKey};
 use crate::shared::Shared;
@@ -140,7 +138,7 @@ impl Shared {
         let head_only = request.method() == Method::HEAD;
         let wishes = fields.directives();
         let entry = variants.as_ref().and_then(|found| selected(found, fields, head_only));
-        let reuse = entry.map(|entry| (entry, reuse(&wishes, &entry.kept(now), now)));
+        let reuse = entry.map(|entry| (entry, self.reuse(&wishes, &entry.kept(now), now)));
         if let (Some((entry, Reuse::Serve { .. } | Reuse::ServeAndRefresh { .. })), Some(lead)) =
             (&reuse, &lead)
             && is_reusable(&entry.kept(now), now)

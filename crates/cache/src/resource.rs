@@ -79,15 +79,49 @@ impl ResourceKey {
         self.parts.target(&self.text)
     }
 
-    /// What tells it from all others, in bytes.
+    /// What tells it from all others, in bytes: first its target as people write it.
     pub(crate) fn to_bytes(&self) -> Bytes {
-        let mut bytes = self.target().to_string().into_bytes();
-        if let Some(user) = &self.user {
-            // No target has a line feed.
-            bytes.push(b'\n');
-            bytes.extend_from_slice(user.as_bytes());
+        let target = self.target();
+        let mut bytes = target.to_string().into_bytes();
+        let user = self.user.as_deref();
+        bytes.extend_from_slice(user.map_or(&[], Key::as_bytes));
+        // No part is longer than this has room for.
+        for part in [target.scheme(), target.authority().unwrap_or_default(), target.path()] {
+            bytes.extend_from_slice(&(part.len() as u16).to_le_bytes());
         }
+        let kind = match user {
+            None => 0,
+            Some(user) if user.is_digest() => DIGEST,
+            Some(_) => PLAIN,
+        };
+        bytes.push(kind | if target.query().is_some() { QUERY } else { 0 });
+        bytes.push(user.map_or(0, |user| user.as_bytes().len()) as u8);
         bytes.into()
+    }
+
+    /// The key that [`to_bytes`](Self::to_bytes) gives these for.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (bytes, &[a, b, c, d, e, f, kind, user]) = bytes.split_last_chunk()?;
+        let (text, user) = bytes.split_at(bytes.len().checked_sub(usize::from(user))?);
+        let user = match kind & !QUERY {
+            0 if user.is_empty() => None,
+            DIGEST => Some(Key::from_digest(user.try_into().ok()?)),
+            PLAIN => Some(Key::new(user)),
+            _ => return None,
+        };
+        let text = str::from_utf8(text).ok()?;
+        let [scheme, authority, path] =
+            [[a, b], [c, d], [e, f]].map(|length| usize::from(u16::from_le_bytes(length)));
+        let (scheme, rest) = text.split_at_checked(scheme)?;
+        let (authority, rest) = rest.strip_prefix("://")?.split_at_checked(authority)?;
+        let (path, rest) = rest.split_at_checked(path)?;
+        let query = match kind & QUERY {
+            0 if rest.is_empty() => None,
+            0 => return None,
+            _ => Some(rest.strip_prefix('?')?),
+        };
+        let target = Target::from_parts(scheme, Some(authority), path, query);
+        Self::of(&Resource { target, user: user.as_ref() })
     }
 
     /// What it takes of memory, in bytes, with what moka keeps beside it.
@@ -129,9 +163,15 @@ const RESOURCE: usize = allocated(COUNTS)
     + 2 * size_of::<usize>()
     + 20;
 
+/// Whose a resource is, and whether its target has a query.
+const PLAIN: u8 = 1;
+const DIGEST: u8 = 2;
+const QUERY: u8 = 4;
+
 #[cfg(test)]
 mod tests {
     use http::Uri;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -163,6 +203,33 @@ mod tests {
             let path = format!("/{}", "a".repeat(length));
             let target = Target::from_parts("http", Some("h"), &path, None);
             assert_eq!(ResourceKey::of(&Resource { target, user: None }).is_some(), has_key);
+        }
+    }
+
+    fn resources() -> impl Strategy<Value = (String, String, Option<String>, Option<String>)> {
+        let part = || "[a-z?\n/=#]{0,5}";
+        let user = prop::option::of("[a-z\n]{0,50}");
+        (part(), part(), prop::option::of(part()), user)
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_comes_back_from_its_bytes_and_from_no_others(
+            (authority, path, query, user) in resources(), other in resources(),
+        ) {
+            let key = |(authority, path, query, user): &(String, String, Option<String>, Option<String>)| {
+                let target = Target::from_parts("http", Some(authority), path, query.as_deref());
+                let user = user.as_ref().map(Key::new);
+                ResourceKey::of(&Resource { target, user: user.as_ref() }).unwrap()
+            };
+            let (one, other) = (key(&(authority, path, query, user)), key(&other));
+            prop_assert_eq!(ResourceKey::from_bytes(&one.to_bytes()), Some(one.clone()));
+            prop_assert_eq!(one.to_bytes() == other.to_bytes(), one == other);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_not(bytes: Vec<u8>) {
+            ResourceKey::from_bytes(&bytes);
         }
     }
 }

@@ -14,12 +14,13 @@ use crate::keys::Keys;
 use crate::landing::Flights;
 use crate::loners::Loners;
 use crate::memo::Computations;
-use crate::policy::{Rules, Selection};
+use crate::policy::{self, Kept, RequestDirectives, Reuse, Rules, Selection};
 use crate::purges::{Purge, Scope};
 use crate::resource::{Resource, ResourceKey};
 use crate::room::Room;
 use crate::status::{Forward, Status, StatusField};
 use crate::store::Store;
+use crate::tier::OnOutage;
 use crate::top::Top;
 
 /// What all clones of a cache share.
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) max_entry: u64,
     pub(crate) generate_etag: bool,
     pub(crate) rules: Rules,
+    pub(crate) on_outage: OnOutage,
     pub(crate) keys: Keys,
     /// Fields whose values are tags.
     pub(crate) tag_fields: Vec<HeaderName>,
@@ -95,6 +97,16 @@ impl Shared {
         }
     }
 
+    /// As [`policy::reuse`], of what is in memory.
+    pub(crate) fn reuse(&self, request: &RequestDirectives, stored: &Kept, now: Instant) -> Reuse {
+        match policy::reuse(request, stored, now) {
+            Reuse::Serve { .. } | Reuse::ServeAndRefresh { .. } if !self.is_believed() => {
+                Reuse::Stale
+            }
+            reuse => reuse,
+        }
+    }
+
     /// Notes that what comes back for a resource is of no use to others, though it
     /// may be stored.
     pub(crate) fn note_loner(&self, key: &ResourceKey, now: Instant) {
@@ -104,9 +116,11 @@ impl Shared {
     /// Removes what is stored for a target, whoever's it is, and what is on its way
     /// there; whether there was anything, as far as is known.
     pub(crate) fn invalidate(&self, target: &Target<'_>) -> bool {
-        if self.keys.user.is_none() {
+        let is_shared = self.store.behind().is_some_and(|behind| behind.line.is_some());
+        if self.keys.user.is_none() && !is_shared {
             return self.remove(&Resource { target: *target, user: None });
         }
+        // Who shares the tier and asked before may write it later.
         self.purge(Scope::Target(*target), Purge::Hard);
         true
     }
@@ -133,10 +147,20 @@ impl Shared {
 
     pub(crate) fn purge(&self, scope: Scope<'_>, purge: Purge) {
         let at = (self.clock.now(), self.clock.wall());
-        if let Some(limit) = self.store.purge(scope, purge, at) {
+        self.tell_collapsed(self.store.purge(scope, purge, at));
+        self.write_behind();
+    }
+
+    pub(crate) fn tell_collapsed(&self, limit: Option<usize>) {
+        if let Some(limit) = limit {
             self.tell(&Event::CachePurgesCollapsed { limit });
         }
-        self.write_behind();
+    }
+
+    /// Whether what memory holds may answer without the origin, though others may
+    /// have purged it.
+    pub(crate) fn is_believed(&self) -> bool {
+        self.on_outage == OnOutage::Stale || self.store.is_current()
     }
 
     /// The tags of a response, for its mark.

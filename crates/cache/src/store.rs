@@ -17,7 +17,7 @@ use crate::hot::{self, Hot};
 use crate::purges::{Purge, Purges, RECORD, Scope};
 use crate::resource::{Resource, ResourceKey};
 use crate::sync::lock;
-use crate::tier::Behind;
+use crate::tier::{Behind, Line, Note};
 use crate::variants::{Variants, merged};
 
 /// The stored responses, bounded by the memory they take.
@@ -166,19 +166,34 @@ impl Store {
         purge: Purge,
         (now, wall): (Instant, SystemTime),
     ) -> Option<usize> {
-        if purge == Purge::Hard {
-            // It would be found out at the next look; its memory is free sooner.
-            match scope {
-                Scope::Everything => self.resources.invalidate_all(),
-                Scope::Target(target) => {
-                    drop(self.resources.remove(&Resource { target, user: None }))
-                }
-                Scope::Prefix(_) | Scope::Tag(_) => {}
-            }
-        }
+        self.sweep(scope, purge);
         match self.behind() {
             Some(behind) => behind.purge(&self.purges, scope, purge, (now, wall)),
             None => self.purges.purge(scope, purge, now),
+        }
+    }
+
+    /// As [`purge`](Self::purge), for another who shares the tier behind.
+    pub(crate) fn overhear(
+        &self,
+        behind: &Behind,
+        number: u64,
+        note: &Note,
+        at: (Instant, SystemTime),
+    ) -> Option<usize> {
+        self.sweep(note.scope(), note.purge());
+        behind.overhear(&self.purges, number, note, at)
+    }
+
+    /// Frees the memory of what is purged for good, where that is soon done: the
+    /// rest is found out at the next look.
+    fn sweep(&self, scope: Scope<'_>, purge: Purge) {
+        match (scope, purge) {
+            (Scope::Everything, Purge::Hard) => self.resources.invalidate_all(),
+            (Scope::Target(target), Purge::Hard) => {
+                drop(self.resources.remove(&Resource { target, user: None }))
+            }
+            _ => {}
         }
     }
 
@@ -291,6 +306,26 @@ impl Store {
             Op::Remove
         });
         matches!(removed, CompResult::Removed(_))
+    }
+
+    /// Takes out of memory what is stored for a resource, and what is on its way
+    /// there: another has put or removed it in the tier behind.
+    pub(crate) fn forget(&self, key: &ResourceKey) {
+        self.epochs.end(self.hash(&key.resource()));
+        self.resources.entry_by_ref(key).and_compute_with(|_| Op::Remove);
+    }
+
+    /// Takes everything out of memory, and what is on its way there.
+    pub(crate) fn forget_all(&self) {
+        self.epochs.end_all();
+        self.resources.invalidate_all();
+        self.front.forget_all();
+    }
+
+    /// Whether what others have purged is known, who share the tier behind.
+    pub(crate) fn is_current(&self) -> bool {
+        let line = self.behind().and_then(|behind| behind.line.as_ref());
+        line.is_none_or(Line::is_live)
     }
 
     /// What is free, as of the last upkeep, in bytes.

@@ -47,6 +47,18 @@ impl Key {
         Self::new(&joined[..end])
     }
 
+    /// The key whose [`as_bytes`](Self::as_bytes) are these, which are a digest.
+    pub fn from_digest(digest: [u8; DIGEST_BYTES]) -> Self {
+        let mut bytes = [0; INLINE];
+        bytes[..DIGEST_BYTES].copy_from_slice(&digest);
+        Self { len: DIGEST, bytes }
+    }
+
+    /// Whether [`as_bytes`](Self::as_bytes) are a digest.
+    pub fn is_digest(&self) -> bool {
+        self.len == DIGEST
+    }
+
     /// The canonical bytes, or their digest if there are more than 39.
     pub fn as_bytes(&self) -> &[u8] {
         let len = if self.len == DIGEST { DIGEST_BYTES } else { self.len as usize };

@@ -42,7 +42,8 @@ impl Task {
         let Some(entry) = self.stored() else { return Found::Nothing };
         let now = self.shared.clock.now();
         let kept = entry.kept(now);
-        let (reuse, value) = (reuse(&RequestDirectives::default(), &kept, now), read(&entry));
+        let reuse = self.shared.reuse(&RequestDirectives::default(), &kept, now);
+        let value = read(&entry);
         let (age, found) = match (reuse, value) {
             (Reuse::Serve { age }, Some(value)) => (age, Found::Fresh(value)),
             (Reuse::ServeAndRefresh { age }, Some(value)) => (age, Found::Stale(value)),
@@ -89,7 +90,7 @@ impl Task {
             Err(error) => Arc::new(error),
         };
         let now = self.shared.clock.now();
-        let is_current = self.shared.store.holds(ticket);
+        let is_current = self.shared.store.holds(ticket) && self.shared.is_believed();
         if let Some(entry) = self.stored().filter(|_| is_current)
             && may_replace_error(
                 &Rules::default(),

@@ -4,6 +4,7 @@ use std::time::{Instant, SystemTime};
 
 use tokio::sync::{self, OnceCell};
 
+use super::line::Line;
 use super::note::Note;
 use super::pending::{Pending, Step};
 use super::record::variant;
@@ -23,12 +24,16 @@ pub(crate) struct Behind {
     /// There once the purges that the tier has noted are known here.
     pub(crate) learned: OnceCell<()>,
     pub(crate) numbers: Mutex<Numbers>,
+    /// There if others write to the tier as well.
+    pub(crate) line: Option<Line>,
 }
 
 impl Behind {
     /// Holds entries of up to `limit` bytes while they wait to be written.
     pub(crate) fn new(tier: Arc<dyn Tier>, limit: usize) -> Self {
+        let line = tier.is_shared().then(Line::new);
         Self {
+            line,
             tier,
             pending: Mutex::new(Pending::new(limit)),
             pen: sync::Mutex::default(),
@@ -79,18 +84,57 @@ impl Behind {
         collapsed
     }
 
+    /// The tier has noted a purge that has a number here, and gave it one of its own.
+    ///
+    /// What others have purged since it was made here is noted before it: then it is
+    /// made again, to be the last here as well.
+    pub(crate) fn noted(
+        &self,
+        purges: &Purges,
+        (ours, theirs): (u64, u64),
+        note: &Note,
+        at: (Instant, SystemTime),
+    ) {
+        if !lock(&self.numbers).pair(theirs, ours) {
+            self.overhear(purges, theirs, note, at);
+        }
+        lock(&self.pending).noted(ours);
+    }
+
+    /// The newest purge here that is known to a record from the tier whose writer
+    /// knew all up to `theirs`; `None` if it is of no use.
+    pub(crate) fn seen(&self, theirs: u64) -> Option<u64> {
+        let pending = lock(&self.pending);
+        let ours = lock(&self.numbers).ours(theirs)?;
+        // Those that the tier has not noted nobody else knows.
+        Some(pending.first_note().map_or(ours, |first| ours.min(first.saturating_sub(1))))
+    }
+
+    /// Purges as another has, who shares the tier and has noted it there.
+    pub(crate) fn overhear(
+        &self,
+        purges: &Purges,
+        number: u64,
+        note: &Note,
+        (now, wall): (Instant, SystemTime),
+    ) -> Option<usize> {
+        let _pending = lock(&self.pending);
+        let collapsed = purges.purge(note.scope(), note.purge(), note.when(now, wall));
+        lock(&self.numbers).pair(number, purges.newest());
+        collapsed
+    }
+
     /// Takes over the purges that the tier has noted. Those that came here since the
     /// start are later than all of them, and are made again, so that their numbers
     /// say so.
     pub(crate) fn take_over(&self, purges: &Purges, noted: Notes, now: Instant, wall: SystemTime) {
         let again = |note: &Note| {
-            let ago = wall.duration_since(note.at()).unwrap_or_default();
-            purges.purge(note.scope(), note.purge(), now.checked_sub(ago).unwrap_or(now));
+            purges.purge(note.scope(), note.purge(), note.when(now, wall));
             purges.newest()
         };
         let mut pending = lock(&self.pending);
         let mut numbers = lock(&self.numbers);
-        numbers.forget(noted.forgotten);
+        *numbers = Numbers { forgotten: noted.forgotten, ..Numbers::default() };
         for (number, note) in noted.notes {
             numbers.pair(number, again(&Note::read(&note, wall)));
         }
@@ -110,16 +154,17 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
-    pub(crate) fn forget(&mut self, theirs: u64) {
-        self.forgotten = theirs;
-    }
-
-    /// When the newest purge here was `ours`, all up to `theirs` were known.
-    pub(crate) fn pair(&mut self, theirs: u64, ours: u64) {
+    /// When the newest purge here was `ours`, all up to `theirs` were known; `false`
+    /// if that does not go with what is noted of later ones.
+    pub(crate) fn pair(&mut self, theirs: u64, ours: u64) -> bool {
+        if self.pairs.back().is_some_and(|last| last.0 >= theirs || last.1 >= ours) {
+            return false;
+        }
         self.pairs.push_back((theirs, ours));
         if self.pairs.len() > MOST {
             self.pairs.pop_front();
         }
+        true
     }
 
     /// What was the newest purge here for who knew all up to `theirs`; `None` if
@@ -150,7 +195,7 @@ mod tests {
     fn numbers_are_those_of_who_knew_as_much_or_less() {
         let mut numbers = Numbers::default();
         assert_eq!((numbers.ours(0), numbers.theirs(0)), (Some(0), 0));
-        numbers.forget(5);
+        numbers.forgotten = 5;
         assert_eq!((numbers.ours(4), numbers.ours(5), numbers.theirs(0)), (None, Some(0), 5));
         for (theirs, ours) in [(7, 1), (9, 4)] {
             numbers.pair(theirs, ours);

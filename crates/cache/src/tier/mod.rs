@@ -1,6 +1,8 @@
 //! What may stand behind memory.
 
 mod behind;
+mod line;
+mod listening;
 mod note;
 mod pending;
 mod reading;
@@ -16,6 +18,8 @@ use bytes::Bytes;
 use tower_edge_core::BoxError;
 
 pub(crate) use behind::Behind;
+pub(crate) use line::Line;
+pub(crate) use note::Note;
 
 /// A store behind the memory of a cache: slower and larger, one that survives a
 /// restart, or one that several nodes share.
@@ -96,6 +100,16 @@ pub(crate) use behind::Behind;
 /// # Cancel safety
 ///
 /// The futures may be dropped at any time. A write that was dropped is made again.
+///
+/// # Several nodes
+///
+/// A tier that several caches write to says so by [`is_shared`](Self::is_shared).
+/// Each of them hears by [`news`](Self::news) what the others have purged or put, and
+/// takes it out of its memory. While a cache hears nothing it validates what it holds
+/// before it answers ([`CacheLayer::on_outage`](crate::CacheLayer::on_outage)), and
+/// does not look into the tier. Who has missed something gives its memory up. An
+/// invalidation by an unsafe request is noted as a purge, so that what was asked for
+/// before it is not believed, whenever and by whomever it is written.
 pub trait Tier: fmt::Debug + Send + Sync + 'static {
     /// What it is called in events: `sqlite`, `redis`, ...
     fn name(&self) -> &'static str;
@@ -112,10 +126,41 @@ pub trait Tier: fmt::Debug + Send + Sync + 'static {
 
     /// The purges that are noted.
     fn notes(&self) -> TierFuture<'_, Notes>;
+
+    /// Whether others write to it as well, of which [`news`](Self::news) tells.
+    ///
+    /// Then what memory holds is believed only while there is news.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// What has happened since the last news, or since [`notes`](Self::notes) told
+    /// what there is; called again and again by one task.
+    ///
+    /// It waits until there is something, but not for long: news of nothing says
+    /// that nothing was missed, and for as long as that may take, others may go on
+    /// using what was purged. Once it has failed, what memory holds is not believed
+    /// before there is news again.
+    fn news(&self) -> TierFuture<'_, News> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// A future of a [`Tier`].
 pub type TierFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send + 'a>>;
+
+/// What becomes of what memory holds while a cache cannot hear what others purge,
+/// who share its [`Tier`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnOutage {
+    /// The origin is asked whether it is good, and nothing stands in for an origin
+    /// that fails.
+    #[default]
+    Miss,
+    /// It answers as ever, though it may have been purged meanwhile.
+    Stale,
+}
 
 /// What a cache changes in a [`Tier`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,4 +196,17 @@ pub struct Notes {
     pub forgotten: u64,
     /// The others by their numbers, in order.
     pub notes: Vec<(u64, Bytes)>,
+}
+
+/// What has happened in a [`Tier`] that others write to as well.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// Whether there may have been more than is told: then memory is given up, and
+    /// [`Tier::notes`] is asked what there is.
+    pub missed: bool,
+    /// The keys of records that others have put or removed.
+    pub changed: Vec<Bytes>,
+    /// The purges that were noted, by their numbers, in order; without the note
+    /// those that were noted from here.
+    pub notes: Vec<(u64, Option<Bytes>)>,
 }

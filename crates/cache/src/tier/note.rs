@@ -1,6 +1,6 @@
 //! The binary form of a purge.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -47,8 +47,10 @@ impl Note {
         if self.hard { Purge::Hard } else { Purge::Soft }
     }
 
-    pub(crate) fn at(&self) -> SystemTime {
-        self.at
+    /// The moment at which it was made; now, if that is still to come.
+    pub(crate) fn when(&self, now: Instant, wall: SystemTime) -> Instant {
+        let ago = wall.duration_since(self.at).unwrap_or_default();
+        now.checked_sub(ago).unwrap_or(now)
     }
 
     pub(crate) fn scope(&self) -> Scope<'_> {
@@ -114,7 +116,7 @@ mod tests {
         {
             for purge in [Purge::Soft, Purge::Hard] {
                 let note = Note::read(&Note::new(scope, purge, at).write(), SystemTime::UNIX_EPOCH);
-                assert_eq!((note.purge(), note.at()), (purge, at));
+                assert_eq!((note.purge(), note.at), (purge, at));
                 assert_eq!(format!("{:?}", note.scope()), format!("{scope:?}"));
             }
         }

@@ -123,6 +123,11 @@ impl Pending {
         }
     }
 
+    /// The number of the first purge that is still to be noted.
+    pub(crate) fn first_note(&self) -> Option<u64> {
+        self.notes.front().map(|(number, _)| *number)
+    }
+
     /// Gives the purges other numbers.
     pub(crate) fn renumber(&mut self, number: impl Fn(&Note) -> u64) {
         self.notes.iter_mut().for_each(|(known, note)| *known = number(note));

@@ -16,7 +16,7 @@ use crate::sync::lock;
 impl Shared {
     /// What the tier behind memory has of a resource, that was not purged for good;
     /// nothing if it fails.
-    pub(crate) async fn load(&self, behind: &Behind, key: &ResourceKey) -> Vec<Arc<Entry>> {
+    pub(crate) async fn load(&self, behind: &Arc<Behind>, key: &ResourceKey) -> Vec<Arc<Entry>> {
         if let Err(_failed) = self.learn(behind).await {
             return Vec::new();
         }
@@ -43,8 +43,12 @@ impl Shared {
         records.chain(pending).filter(|entry| !self.store.is_gone(key, entry)).collect()
     }
 
-    /// Takes over the purges that a tier has noted, once.
-    pub(super) async fn learn(&self, behind: &Behind) -> Result<(), BoxError> {
+    /// Takes over the purges that a tier has noted, once; of one that others write to
+    /// as well, it is waited until they are known.
+    pub(super) async fn learn(&self, behind: &Arc<Behind>) -> Result<(), BoxError> {
+        if let Some(line) = &behind.line {
+            return self.listen(behind, line).await;
+        }
         let learn = async || {
             let noted = behind.tier.notes().await.inspect_err(|_| {
                 self.tell_tier_failed(behind, "notes");
@@ -63,7 +67,7 @@ impl Shared {
             self.tell_tier_failed(behind, "read");
         }
         let read = read?;
-        let seen = lock(&behind.numbers).ours(read.seen)?;
+        let seen = behind.seen(read.seen)?;
         let mark = Mark::new(seen, self.tags(&read.entry.fields));
         if let Some((since, doubtful)) = read.purged {
             mark.stale(since, doubtful);

@@ -33,7 +33,7 @@ impl Shared {
     }
 
     /// Tells the tier what it does not know yet, until that is nothing or it fails.
-    pub(crate) async fn flush(&self, behind: &Behind) -> Result<(), BoxError> {
+    pub(crate) async fn flush(&self, behind: &Arc<Behind>) -> Result<(), BoxError> {
         let _pen = behind.pen.lock().await;
         let _turn = Turn(behind);
         self.learn(behind).await?;
@@ -42,8 +42,13 @@ impl Shared {
                 Step::Note(number, note) => {
                     let noted = behind.tier.note(note.write()).await;
                     let theirs = noted.inspect_err(|_| self.tell_tier_failed(behind, "note"))?;
-                    lock(&behind.numbers).pair(theirs, number);
-                    lock(&behind.pending).noted(number);
+                    if let Some(line) = &behind.line {
+                        // Else nobody knows what was purged before it: it is noted
+                        // once more then.
+                        line.told(theirs).await?;
+                    }
+                    let at = (self.clock.now(), self.clock.wall());
+                    behind.noted(self.store.purges(), (number, theirs), &note, at);
                 }
                 Step::Write(batch) => {
                     let written = behind.tier.write(&self.changes(behind, &batch)).await;

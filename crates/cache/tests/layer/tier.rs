@@ -289,12 +289,19 @@ async fn a_record_that_is_torn_or_another_keys_is_a_miss() {
         ask(&first, target, &[]).await;
     }
     first.cache.flush().await.unwrap();
-    let key = |target: &str| Bytes::from(format!("http://origin.example{target}"));
+    let key = |target: &str| {
+        let text = format!("http://origin.example{target}");
+        let state = shelf.state();
+        let key = state.records.keys().find(|(key, _)| key.starts_with(text.as_bytes()));
+        key.unwrap().0.clone()
+    };
     let record = |target: &str| shelf.state().records[&(key(target), 0)].clone();
     let (other, mut torn) = (record("/b"), record("/c"));
     torn.0.truncate(torn.0.len() - 1);
-    shelf.state().records.insert((key("/a"), 0), other);
-    shelf.state().records.insert((key("/c"), 0), torn);
+    for (target, record) in [("/a", other), ("/c", torn)] {
+        let key = (key(target), 0);
+        shelf.state().records.insert(key, record);
+    }
     let second = again(&shelf, 0);
     for (target, text) in [("/a", "later"), ("/b", "/b"), ("/c", "later")] {
         assert_eq!(ask(&second, target, &[]).await.text(), text, "{target}");

@@ -1,0 +1,112 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::watch;
+use tower_edge_core::BoxError;
+
+/// How well is heard what others change in a tier.
+#[derive(Debug)]
+pub(crate) struct Line {
+    heard: watch::Sender<Heard>,
+    /// Whether it is live: for who has no time to look there.
+    is_live: AtomicBool,
+    /// Whether somebody listens.
+    listens: AtomicBool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Heard {
+    state: State,
+    /// The number of the last purge that was heard of, once all were.
+    last: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// Nobody has listened yet.
+    #[default]
+    Silent,
+    /// All is known that there is.
+    Live,
+    /// Something may be missed.
+    Lost,
+}
+
+impl Line {
+    pub(crate) fn new() -> Self {
+        let heard = watch::Sender::new(Heard::default());
+        Self { heard, is_live: AtomicBool::new(false), listens: AtomicBool::new(false) }
+    }
+
+    /// Whether what others have purged is known.
+    pub(crate) fn is_live(&self) -> bool {
+        self.is_live.load(Ordering::Acquire)
+    }
+
+    /// Waits until it is known whether the line is live; fails if it is not.
+    pub(super) async fn opened(&self) -> Result<(), BoxError> {
+        let mut heard = self.heard.subscribe();
+        let known = heard.wait_for(|heard| heard.state != State::Silent).await?;
+        if known.is_live() { Ok(()) } else { Err(UNHEARD.into()) }
+    }
+
+    /// Waits until a purge is heard of; fails when the line is lost.
+    pub(super) async fn told(&self, number: u64) -> Result<(), BoxError> {
+        let mut heard = self.heard.subscribe();
+        let told = heard.wait_for(|heard| heard.last >= Some(number) || !heard.is_live()).await?;
+        if told.is_live() { Ok(()) } else { Err(UNHEARD.into()) }
+    }
+
+    /// The number of the last purge that was heard of, if all were once.
+    pub(super) fn last(&self) -> Option<u64> {
+        self.heard.borrow().last
+    }
+
+    /// All up to this purge is known.
+    pub(super) fn hear(&self, last: u64) {
+        self.is_live.store(true, Ordering::Release);
+        self.set(State::Live, Some(last));
+    }
+
+    /// Something may be missed from now on.
+    pub(super) fn lose(&self) {
+        self.is_live.store(false, Ordering::Release);
+        self.set(State::Lost, None);
+    }
+
+    pub(super) fn is_listened_to(&self) -> bool {
+        self.listens.load(Ordering::Acquire)
+    }
+
+    /// Takes the place of who listens; `None` if somebody has it.
+    pub(super) fn listen(&self) -> Option<Listening<'_>> {
+        (!self.listens.swap(true, Ordering::AcqRel)).then_some(Listening(self))
+    }
+
+    fn set(&self, state: State, last: Option<u64>) {
+        self.heard.send_if_modified(|heard| {
+            let new = Heard { state, last: last.or(heard.last) };
+            let is_new = (new.state, new.last) != (heard.state, heard.last);
+            *heard = new;
+            is_new
+        });
+    }
+}
+
+impl Heard {
+    fn is_live(&self) -> bool {
+        self.state == State::Live
+    }
+}
+
+/// The place of who listens; without anybody there, nothing is heard.
+pub(super) struct Listening<'a>(&'a Line);
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        self.0.is_live.store(false, Ordering::Release);
+        self.0.set(State::Silent, None);
+        self.0.listens.store(false, Ordering::Release);
+    }
+}
+
+const UNHEARD: &str = "what others have purged is not known";

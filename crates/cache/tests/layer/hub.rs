@@ -1,0 +1,192 @@
+//! A tier that several caches share, and that a test breaks.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tower_edge_cache::{Change, News, Notes, Tier, TierFuture};
+
+/// What the nodes share.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hub {
+    state: Arc<Mutex<State>>,
+    news: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    records: HashMap<Bytes, HashMap<u128, Bytes>>,
+    /// All that has happened, each by one of the nodes.
+    log: Vec<(usize, Happened)>,
+    /// How much of the log is no longer told.
+    trimmed: usize,
+    gets: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Happened {
+    Changed(Bytes),
+    Noted(Bytes),
+}
+
+/// The way of one cache to a hub; clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    hub: Hub,
+    id: usize,
+    place: Arc<Mutex<Place>>,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    heard: usize,
+    cut: bool,
+}
+
+impl Hub {
+    pub(crate) fn node(&self, id: usize) -> Node {
+        Node { hub: self.clone(), id, place: Arc::default() }
+    }
+
+    /// How often a node has looked for records.
+    pub(crate) fn gets(&self) -> u64 {
+        self.state().gets
+    }
+
+    /// Who has not heard yet what there was has missed it.
+    pub(crate) fn trim(&self) {
+        let mut state = self.state();
+        state.trimmed = state.log.len();
+    }
+
+    /// How many nodes there are still.
+    pub(crate) fn nodes(&self) -> usize {
+        Arc::strong_count(&self.news) - 1
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+}
+
+impl Node {
+    /// Whether nothing reaches the hub, nor comes from there.
+    pub(crate) fn cut(&self, cut: bool) {
+        self.place.lock().unwrap().cut = cut;
+        self.hub.news.notify_waiters();
+    }
+
+    fn working(&self) -> Result<MutexGuard<'_, State>, &'static str> {
+        if self.place.lock().unwrap().cut { Err("the line is cut") } else { Ok(self.hub.state()) }
+    }
+
+    fn heard(&self) -> Result<Option<News>, &'static str> {
+        let state = self.working()?;
+        let mut place = self.place.lock().unwrap();
+        let (from, to) = (place.heard, state.log.len());
+        if from == to {
+            return Ok(None);
+        }
+        place.heard = to;
+        let mut news = News { missed: from < state.trimmed, ..News::default() };
+        for (at, (by, happened)) in state.log.iter().enumerate().skip(from.max(state.trimmed)) {
+            match happened {
+                Happened::Noted(note) => {
+                    let note = (*by != self.id).then(|| note.clone());
+                    news.notes.push((at as u64 + 1, note));
+                }
+                Happened::Changed(key) if *by != self.id => news.changed.push(key.clone()),
+                Happened::Changed(_) => {}
+            }
+        }
+        Ok(Some(news))
+    }
+}
+
+impl Tier for Node {
+    fn name(&self) -> &'static str {
+        "hub"
+    }
+
+    fn get<'a>(&'a self, key: &'a [u8]) -> TierFuture<'a, Vec<Bytes>> {
+        Box::pin(async move {
+            let mut state = self.working()?;
+            state.gets += 1;
+            let records = state.records.get(key).into_iter().flat_map(HashMap::values);
+            Ok(records.cloned().collect())
+        })
+    }
+
+    fn write<'a>(&'a self, changes: &'a [Change]) -> TierFuture<'a, ()> {
+        Box::pin(async move {
+            let mut state = self.working()?;
+            for change in changes.iter().cloned() {
+                let changed = match change {
+                    Change::Put { key, variant, record, .. } => {
+                        state.records.entry(key.clone()).or_default().insert(variant, record);
+                        Some(key)
+                    }
+                    Change::Remove { key, variant: Some(variant), .. } => {
+                        state.records.entry(key.clone()).or_default().remove(&variant);
+                        Some(key)
+                    }
+                    Change::Remove { key, .. } => {
+                        state.records.remove(&key);
+                        Some(key)
+                    }
+                    _ => {
+                        state.records.clear();
+                        None
+                    }
+                };
+                state.log.extend(changed.map(|key| (self.id, Happened::Changed(key))));
+            }
+            self.hub.news.notify_waiters();
+            Ok(())
+        })
+    }
+
+    fn note(&self, note: Bytes) -> TierFuture<'_, u64> {
+        Box::pin(async move {
+            let mut state = self.working()?;
+            state.log.push((self.id, Happened::Noted(note)));
+            self.hub.news.notify_waiters();
+            Ok(state.log.len() as u64)
+        })
+    }
+
+    fn notes(&self) -> TierFuture<'_, Notes> {
+        Box::pin(async move {
+            let state = self.working()?;
+            self.place.lock().unwrap().heard = state.log.len();
+            let mut notes = Vec::new();
+            for (at, (_, happened)) in state.log.iter().enumerate() {
+                if let Happened::Noted(note) = happened {
+                    notes.push((at as u64 + 1, note.clone()));
+                }
+            }
+            Ok(Notes { forgotten: 0, notes })
+        })
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn news(&self) -> TierFuture<'_, News> {
+        Box::pin(async move {
+            let something = self.hub.news.notified();
+            if let Some(news) = self.heard()? {
+                return Ok(news);
+            }
+            drop(timeout(BEAT, something).await);
+            Ok(self.heard()?.unwrap_or_default())
+        })
+    }
+}
+
+/// How long a node waits for news.
+pub(crate) const BEAT: Duration = Duration::from_millis(100);
