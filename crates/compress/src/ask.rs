@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::task::Context;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, VARY};
 use http::{HeaderValue, Response, StatusCode};
 use http_body::Body;
 use tower_edge_core::{AcceptedCodings, BoxError, Coding, ResponseHead};
@@ -15,7 +15,6 @@ use crate::predicate::is_event_stream;
 use crate::shared::Shared;
 use crate::source::Source;
 use crate::stream::Stream;
-use crate::vary::vary_by_coding;
 use crate::whole::Whole;
 
 /// What a request asked for, as far as it matters to the response.
@@ -50,7 +49,7 @@ impl Ask {
         let (min_size, predicate) = (self.shared.min_size, &*self.shared.predicate);
         let judged = Judged::of(&ResponseHead::new(&response), size, min_size, predicate);
         if judged.fitness != Fitness::Unfit && !judged.varies {
-            vary_by_coding(response.headers_mut());
+            response.headers_mut().append(VARY, self.shared.offered.vary.clone());
         }
         match (judged.fitness, self.chosen) {
             (Fitness::Fit, Some(coding)) if self.head => {

@@ -5,7 +5,6 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use tower_edge_core::ResponseHead;
 
 use crate::Predicate;
-use crate::vary::names_coding;
 
 /// What the head of a response tells of whether it may be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +105,12 @@ fn forbids(value: &HeaderValue) -> bool {
     directives.any(|directive| directive.eq_ignore_ascii_case(b"no-transform"))
 }
 
+/// Whether this line of `Vary` names `Accept-Encoding`, or all.
+fn names_coding(line: &HeaderValue) -> bool {
+    let mut names = line.as_bytes().split(|&c| c == b',').map(<[u8]>::trim_ascii);
+    names.any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding"))
+}
+
 const GRPC: usize = "application/grpc".len();
 
 #[cfg(test)]
@@ -159,6 +164,21 @@ mod tests {
             (304, &[("content-encoding", "gzip")], None, Unfit),
         ] {
             assert_eq!(fitness(status, fields, size), meant, "{status} {fields:?} {size:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_names_the_coding_in_any_case() {
+        for (line, named) in [
+            ("accept-encoding", true),
+            ("Accept-Encoding", true),
+            ("b ,ACCEPT-ENCODING, c", true),
+            ("*", true),
+            ("accept", false),
+            ("x-accept-encoding", false),
+            ("", false),
+        ] {
+            assert_eq!(names_coding(&HeaderValue::from_static(line)), named, "{line}");
         }
     }
 }

@@ -6,7 +6,7 @@ use tower_layer::Layer;
 
 use crate::codec::CODINGS;
 use crate::pool::Pool;
-use crate::shared::Shared;
+use crate::shared::{Offered, Shared};
 use crate::{Compress, MediaTypes, Predicate};
 
 /// Encodes responses for clients that accept it, and says so in all that depends
@@ -62,7 +62,7 @@ impl CompressLayer {
             predicate: Arc::new(MediaTypes),
             min_size: MIN_SIZE,
             strict: false,
-            codings: CODINGS.into(),
+            offered: Offered::new(CODINGS.iter().copied()),
             levels,
         };
         Self { shared: Arc::new(shared) }
@@ -75,10 +75,10 @@ impl CompressLayer {
     ///
     /// If one of them is [`Coding::Identity`], or its feature is off.
     pub fn codings(self, codings: impl IntoIterator<Item = Coding>) -> Self {
-        let codings: Arc<[_]> = codings.into_iter().collect();
+        let codings: Vec<_> = codings.into_iter().collect();
         let known = codings.iter().all(|coding| CODINGS.contains(coding));
         assert!(known, "a coding has to be one of {CODINGS:?}");
-        self.with(|shared| shared.codings = codings)
+        self.with(|shared| shared.offered = Offered::new(codings))
     }
 
     /// How much work is done for fewer bytes: gzip and deflate from 1 to 9, 6 at

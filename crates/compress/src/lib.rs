@@ -49,10 +49,17 @@
 //!
 //! # With a cache outside
 //!
-//! The cache keeps an entry for each meaning of `Accept-Encoding`, and serves it
-//! with its length, conditions and ranges without any work. What is stale is
+//! The cache keeps an entry for each coding, and one of the plain bytes: this layer
+//! tells it what it has chosen among, and a request for which the choice is the same
+//! gets the same entry, however its `Accept-Encoding` is written and whatever it
+//! accepts besides. So each coding is fetched once and encoded once. Entries are
+//! served with their length, conditions and ranges without any work. What is stale is
 //! validated by its own tag, and not encoded again. A body that arrives after its
 //! head is stored encoded as a stream.
+//!
+//! A service that chooses codings by itself, and names `Accept-Encoding` in `Vary`, is
+//! left to it: then the cache has an entry for each meaning of the field
+//! ([`OfferedCodings`](tower_edge_core::OfferedCodings)).
 //!
 //! # What it costs
 //!
@@ -116,7 +123,6 @@ mod fields;
 mod fitness;
 mod future;
 mod layer;
-mod negotiate;
 mod pool;
 mod predicate;
 mod service;
@@ -124,7 +130,6 @@ mod shared;
 mod source;
 mod stream;
 mod tag;
-mod vary;
 mod whole;
 
 pub use body::CompressBody;

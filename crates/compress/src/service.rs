@@ -2,16 +2,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response};
+use http::header::VARY;
+use http::{HeaderValue, Method, Request, Response};
 use http_body::Body;
-use tower_edge_core::{BoxError, Coding, RequestHead};
+use tower_edge_core::{BoxError, Coding, CodingChoice, RequestHead};
 use tower_service::Service;
 
 use crate::ask::Ask;
 use crate::conditions::ask_plainly;
-use crate::negotiate::Choice;
 use crate::shared::{NOT_ACCEPTABLE, Shared};
-use crate::vary::vary_by_coding;
 use crate::{CompressBody, ResponseFuture};
 
 /// The service that [`CompressLayer`](crate::CompressLayer) makes.
@@ -50,11 +49,14 @@ where
             return ResponseFuture::forward(self.inner.call(request), None);
         };
         let chosen = match choice {
-            Choice::Encode(coding) => Some(coding),
-            Choice::NotAcceptable if self.shared.strict && !head.is_grpc() => {
-                return ResponseFuture::refuse(not_acceptable(&head));
+            CodingChoice::Encode(coding) => Some(coding),
+            CodingChoice::NotAcceptable if self.shared.strict && !head.is_grpc() => {
+                return ResponseFuture::refuse(not_acceptable(
+                    &head,
+                    self.shared.offered.vary.clone(),
+                ));
             }
-            Choice::Plain | Choice::NotAcceptable => None,
+            CodingChoice::Plain | CodingChoice::NotAcceptable => None,
         };
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         // Whoever writes names the state that they know, in whatever coding.
@@ -66,9 +68,8 @@ where
     }
 }
 
-fn not_acceptable(request: &RequestHead<'_>) -> Response<Bytes> {
+fn not_acceptable(request: &RequestHead<'_>, vary: HeaderValue) -> Response<Bytes> {
     let mut response = NOT_ACCEPTABLE.response(request);
-    let headers: &mut HeaderMap = response.headers_mut();
-    vary_by_coding(headers);
+    response.headers_mut().append(VARY, vary);
     response
 }

@@ -1,11 +1,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::{Method, StatusCode};
-use tower_edge_core::{AcceptedCodings, Clock, Coding, Observe, Problem, RequestHead};
+use http::{HeaderValue, Method, StatusCode};
+use tower_edge_core::{
+    AcceptedCodings, Clock, Coding, CodingChoice, Observe, OfferedCodings, Problem, RequestHead,
+};
 
 use crate::Predicate;
-use crate::negotiate::{Choice, choose};
 use crate::pool::Pool;
 
 /// What a layer and its services share.
@@ -17,9 +18,23 @@ pub(crate) struct Shared {
     pub(crate) predicate: Arc<dyn Predicate>,
     pub(crate) min_size: u64,
     pub(crate) strict: bool,
-    /// In their order of preference.
-    pub(crate) codings: Arc<[Coding]>,
+    pub(crate) offered: Offered,
     pub(crate) levels: [u8; Coding::ALL.len()],
+}
+
+/// What is chosen among, and the line of `Vary` that says so.
+#[derive(Clone)]
+pub(crate) struct Offered {
+    codings: OfferedCodings,
+    pub(crate) vary: HeaderValue,
+}
+
+impl Offered {
+    /// In their order of preference.
+    pub(crate) fn new(codings: impl IntoIterator<Item = Coding>) -> Self {
+        let codings = OfferedCodings::new(codings);
+        Self { codings, vary: codings.vary() }
+    }
 }
 
 impl Shared {
@@ -29,19 +44,22 @@ impl Shared {
 
     /// What the response to this request is encoded with; `None` for requests that
     /// this layer has nothing to do with.
-    pub(crate) fn choose(&self, request: &RequestHead<'_>) -> Option<(Choice, AcceptedCodings)> {
+    pub(crate) fn choose(
+        &self,
+        request: &RequestHead<'_>,
+    ) -> Option<(CodingChoice, AcceptedCodings)> {
         if request.method() == Method::CONNECT {
             return None;
         }
         let accepted = AcceptedCodings::known(request.headers());
-        Some((choose(&accepted, &self.codings), accepted))
+        Some((self.offered.codings.choose(&accepted), accepted))
     }
 }
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared")
-            .field("codings", &self.codings)
+            .field("codings", &self.offered.codings)
             .field("min_size", &self.min_size)
             .finish_non_exhaustive()
     }
