@@ -1,15 +1,16 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, Request, Response};
 use tower::{Layer, Service, ServiceExt};
 use tower_edge::Edge;
 use tower_edge::cache::CacheLayer;
 use tower_edge::compress::CompressLayer;
-use tower_edge::core::{BoxError, Clock, Event, RequestHead};
+use tower_edge::core::{AcceptedCodings, BoxError, Clock, Coding, Event, RequestHead};
 use tower_edge::metrics::LatencyLayer;
 use tower_edge_testkit::{Answer, MockBody, Received, Upstream, UpstreamHandle};
 
@@ -145,6 +146,167 @@ async fn a_response_is_encoded_once_and_stored_so() {
     assert_eq!(calls.calls(), 6);
 }
 
+/// Ten ways to say so, for each coding, that it is what the client wants.
+const WAYS: [(Option<&str>, [&str; 10]); 5] = [
+    (
+        None,
+        [
+            "",
+            "identity",
+            "compress",
+            "gzip;q=0",
+            "identity, gzip;q=0.5",
+            "identity;q=1, *;q=0",
+            "br;q=0, zstd;q=0",
+            "dcb, dcz",
+            "*;q=0, identity",
+            "sdch;q=1",
+        ],
+    ),
+    (
+        Some("gzip"),
+        [
+            "gzip",
+            "x-gzip",
+            "GZIP;q=1.0",
+            "gzip, deflate",
+            "deflate, gzip",
+            "gzip, br;q=0",
+            "gzip;q=0.8, deflate;q=0.5",
+            "gzip, compress, sdch",
+            "*;q=0, gzip;q=0.001",
+            "br;q=0.5, gzip",
+        ],
+    ),
+    (
+        Some("br"),
+        [
+            "br",
+            "gzip, deflate, br",
+            "br, gzip",
+            "gzip;q=0.9, br",
+            "br;q=1, zstd;q=0.5",
+            "*, zstd;q=0",
+            "gzip, br, dcb",
+            "br;q=0.3",
+            "BR",
+            "deflate, br",
+        ],
+    ),
+    (
+        Some("zstd"),
+        [
+            "zstd",
+            "gzip, deflate, br, zstd",
+            "*",
+            "zstd, br",
+            "zstd;q=0.9, gzip;q=0.8",
+            "br, zstd",
+            "gzip, zstd, dcz",
+            "identity;q=0.5, zstd",
+            "zstd;q=0.1",
+            "ZSTD, *;q=0",
+        ],
+    ),
+    (
+        Some("deflate"),
+        [
+            "deflate",
+            "Deflate;q=0.5",
+            "deflate, gzip;q=0.5",
+            "deflate, br;q=0.9, zstd;q=0",
+            "compress, deflate",
+            "*;q=0, deflate",
+            "identity;q=0, deflate",
+            "deflate;q=1.000",
+            "gzip;q=0, deflate",
+            "deflate, identity;q=0.9",
+        ],
+    ),
+];
+
+/// What is asked first must not decide what others get.
+#[tokio::test(start_paused = true)]
+async fn whoever_gets_the_same_coding_shares_one_fetch_and_one_encoding() {
+    for first in 0..WAYS.len() {
+        let clock = Clock::anchored(SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30));
+        let ((compress, encoded), page) = (counting(), Page::new());
+        let (upstream, calls) = page.upstream();
+        let cache = CacheLayer::new(1 << 20).clock(clock);
+        let service = Edge::new().compress(compress).cache(cache).layer(upstream);
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let ways = WAYS.iter().cycle().skip(first).take(WAYS.len());
+        for (turn, (coding, accepts)) in (1..).zip(ways) {
+            for accepts in accepts {
+                let (status, fields, _) = ask(&service, &[("accept-encoding", accepts)]).await;
+                let found = fields.get("content-encoding").map(|coding| coding.to_str().unwrap());
+                assert_eq!((status, found), (200, *coding), "{accepts}");
+                assert_eq!(fields["vary"], "accept-encoding");
+            }
+            assert_eq!(calls.calls(), turn, "{coding:?}");
+        }
+        assert_eq!(load(&encoded), 4);
+
+        // Each is validated for all who get it, and is not encoded again.
+        tokio::time::advance(Duration::from_secs(90)).await;
+        for (turn, (coding, accepts)) in (6..).zip(&WAYS) {
+            for accepts in accepts {
+                let (status, fields, _) = ask(&service, &[("accept-encoding", accepts)]).await;
+                let found = fields.get("content-encoding").map(|coding| coding.to_str().unwrap());
+                assert_eq!((status, found), (200, *coding), "{accepts}");
+            }
+            assert_eq!((calls.calls(), load(&encoded)), (turn, 4), "{coding:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_at_the_same_time_waits_for_the_one_who_gets_the_same_coding() {
+    let ((compress, encoded), page) = (counting(), Page::new());
+    page.paused.store(1, Ordering::Relaxed);
+    let (upstream, calls) = page.upstream();
+    let service = Edge::new().compress(compress).cache(CacheLayer::new(1 << 20)).layer(upstream);
+    let (service, mut asked) = (&service, Vec::new());
+    for turn in 0..10 {
+        for (coding, accepts) in &WAYS {
+            asked.push(async move {
+                let (_, fields, _) = ask(service, &[("accept-encoding", accepts[turn])]).await;
+                let found = fields.get("content-encoding").map(|coding| coding.to_str().unwrap());
+                assert_eq!(found, *coding);
+            });
+        }
+    }
+    futures_util::future::join_all(asked).await;
+    assert_eq!((calls.calls(), encoded.load(Ordering::Relaxed)), (5, 4));
+}
+
+/// An origin that encodes some things by itself, and says so: what that gives to
+/// others is its own affair.
+#[tokio::test(start_paused = true)]
+async fn an_origin_that_chooses_by_itself_is_asked_by_each_who_means_something_else() {
+    let (upstream, calls) = Upstream::new(|_, head| {
+        let accepts = head.headers()["accept-encoding"].to_str().unwrap().to_owned();
+        let head = Response::builder().header("cache-control", "max-age=60");
+        let head = head.header("content-type", "text/plain").header("vary", "Accept-Encoding");
+        // It knows a coding that nobody else does, and wants deflate least.
+        let (coding, tag) = match &accepts[..] {
+            accepts if accepts.contains("dcz") => ("dcz", "\"dcz\""),
+            accepts if accepts.contains("gzip") => ("gzip", "\"gzip\""),
+            _ => ("identity", "\"plain\""),
+        };
+        let head = head.header("content-encoding", coding).header("etag", tag);
+        Answer::from(head.body(MockBody::new().data(accepts)).unwrap())
+    });
+    let service = Edge::new().compress(CompressLayer::new().codings([]));
+    let service = service.cache(CacheLayer::new(1 << 20)).layer(upstream);
+    let all = ["deflate", "gzip", "gzip, deflate", "dcz, gzip", "identity"];
+    for accepts in all.into_iter().chain(all) {
+        let (_, _, bytes) = ask(&service, &[("accept-encoding", accepts)]).await;
+        assert_eq!(bytes, accepts);
+    }
+    assert_eq!(calls.calls(), 5);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_is_told_how_long_it_took_to_encode() {
     let latency = LatencyLayer::new().server_timing(true);
@@ -166,6 +328,8 @@ async fn equal_strong_tags_mean_equal_bytes(cached: bool, seed: u64) {
     let service = Edge::new().cache(cache).compress(CompressLayer::new());
     let service = service.layer(page.upstream().0);
     let (mut turn, mut known) = (seed, HashMap::<String, (Option<String>, Bytes)>::new());
+    // What was seen last: clients rarely have anything older.
+    let mut recent = VecDeque::<String>::new();
     let mut roll = move |sides: u64| {
         turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (turn >> 33) % sides
@@ -178,27 +342,31 @@ async fn equal_strong_tags_mean_equal_bytes(cached: bool, seed: u64) {
             2 => tokio::time::advance(Duration::from_secs(40)).await,
             _ => {}
         }
-        let accepts =
-            ["gzip", "br, gzip", "zstd;q=0.5, deflate", "*", "identity"][roll(5) as usize];
-        let mut tags: Vec<_> = known.keys().cloned().collect();
-        tags.sort_unstable();
-        let tag = tags.get(roll(tags.len() as u64 + 1) as usize).map_or("\"v1\"", |tag| tag);
+        let accepts = WAYS[roll(5) as usize].1[roll(10) as usize];
+        let tag = recent.get(roll(recent.len() as u64 + 1) as usize).map_or("\"v1\"", |tag| tag);
+        let tag = tag.to_owned();
         let range = format!("bytes={}-", roll(200));
         let mut fields = vec![("accept-encoding", accepts)];
         match roll(5) {
-            0 => fields.push(("if-none-match", tag)),
-            1 => fields.extend([("range", &range[..]), ("if-range", tag)]),
+            0 => fields.push(("if-none-match", &tag)),
+            1 => fields.extend([("range", &range[..]), ("if-range", &tag)]),
             2 => fields.push(("range", &range)),
             _ => {}
         }
         let (status, head, bytes) = ask(&service, &fields).await;
         *statuses.entry(status).or_insert(0) += 1;
         let text = |name| head.get(name).map(|value: &http::HeaderValue| value.to_str().unwrap());
+        let coding = text("content-encoding").map(str::to_owned);
+        let sent = Coding::from_name(coding.as_deref().unwrap_or("identity")).unwrap();
+        let sent_by = HeaderMap::from_iter([(ACCEPT_ENCODING, accepts.parse().unwrap())]);
+        let quality = AcceptedCodings::known(&sent_by).quality(sent);
+        assert!(quality > 0 || sent == Coding::Identity, "{coding:?} for {accepts}");
         let strong = text("etag").unwrap();
+        recent.push_front(strong.to_owned());
+        recent.truncate(6);
         if strong.starts_with("W/") {
             continue;
         }
-        let coding = text("content-encoding").map(str::to_owned);
         match status {
             200 => {
                 let (seen, whole) =

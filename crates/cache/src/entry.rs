@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use http::header::{AGE, CACHE_STATUS, CONTENT_LENGTH, ETAG, IF_RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use tower_edge_core::ReplyBody;
+use tower_edge_core::{OfferedCodings, ReplyBody};
 
 use crate::age::age_value;
 use crate::heap::{self, COUNTS, allocated, shared};
@@ -240,12 +240,15 @@ fn apart(fields: &HeaderMap) -> HeaderMap {
     copy.clone()
 }
 
-/// Makes the values of fields share one buffer made for them.
+/// Makes the values of fields share one buffer made for them, but for a line of `Vary`
+/// that is more than its text.
 fn compact(fields: &mut HeaderMap) {
-    let mut buffer = BytesMut::with_capacity(fields.values().map(HeaderValue::len).sum());
-    fields.values().for_each(|value| buffer.extend_from_slice(value.as_bytes()));
+    let is_text = |value: &&HeaderValue| OfferedCodings::of_vary(value).is_none();
+    let mut buffer =
+        BytesMut::with_capacity(fields.values().filter(is_text).map(HeaderValue::len).sum());
+    fields.values().filter(is_text).for_each(|value| buffer.extend_from_slice(value.as_bytes()));
     let mut buffer = buffer.freeze();
-    for value in fields.values_mut() {
+    for value in fields.values_mut().filter(|value| is_text(&&**value)) {
         let bytes = buffer.split_to(value.len());
         // The bytes were a value before, so they are one now.
         if let Ok(mut copy) = HeaderValue::from_maybe_shared(bytes) {
@@ -278,16 +281,21 @@ const LINK: usize = size_of::<HeaderValue>() + 32;
 
 #[cfg(test)]
 mod tests {
+    use tower_edge_core::Coding;
+
     use super::*;
 
     #[test]
     fn compact_fields_are_the_same_fields() {
         let fields = [("a", "1"), ("b", ""), ("a", "2"), ("date", "x")];
         let fields = fields.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-        let fields = HeaderMap::from_iter(fields);
+        let mut fields = HeaderMap::from_iter(fields);
+        let offered = OfferedCodings::new([Coding::Br]);
+        fields.insert("vary", offered.vary());
         let mut copy = fields.clone();
         compact(&mut copy);
         assert_eq!(copy, fields);
+        assert_eq!(OfferedCodings::of_vary(&copy["vary"]), Some(offered));
     }
 
     #[test]

@@ -85,6 +85,11 @@ impl<T: Clone> Follow<T> {
         Self { flight: flight.clone(), place }
     }
 
+    /// Whether it is known what has come back.
+    pub(crate) fn has_landed(&self) -> bool {
+        lock(&self.flight.state).landed.is_some()
+    }
+
     /// Waits until the flight has landed; `None` if it is lost.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Option<T>> {
         let mut state = lock(&self.flight.state);

@@ -28,8 +28,10 @@
 //!   ([`ignore_parameters`](CacheLayer::ignore_parameters)), and users have
 //!   responses of their own ([`keyed`](CacheLayer::keyed)). Within a resource
 //!   responses are told apart by the request fields that `Vary` nominates, and by
-//!   those that stand in for a part of the target, such as `X-Forwarded-Host`. Keys
-//!   are compared in full, never by a digest of the target.
+//!   those that stand in for a part of the target, such as `X-Forwarded-Host`. Of
+//!   `Accept-Encoding` the meaning counts; where a layer inside chooses the coding and
+//!   nobody else does, its choice ([`OfferedCodings`](tower_edge_core::OfferedCodings)).
+//!   Keys are compared in full, never by a digest of the target.
 //! - **Validates** stale ones with `If-None-Match` and `If-Modified-Since`, asks
 //!   about all variants when a request selects none, and answers the conditions
 //!   of clients with 304.

@@ -173,7 +173,9 @@ impl Shared {
         let nominated = match (&variants, entry) {
             _ if head_only => Vec::new(),
             (_, Some(entry)) => vec![entry.clone()],
-            (Some(variants), None) if forward == Forward::VaryMiss => tagged(variants),
+            (Some(variants), None) if forward == Forward::VaryMiss => {
+                tagged(variants, request.headers())
+            }
             (_, None) => Vec::new(),
         };
         let fetch = self.fetch(request, key, entry, nominated, now);
@@ -181,6 +183,13 @@ impl Shared {
         let loner = self.loners.knows(&fetch.key, now);
         let waits = loner.is_none() && !wishes.only_if_cached && fetch.may_be_shared(&wishes);
         if lead.is_none() && waits {
+            // What came first may be on its way still, and be what this one selects.
+            if let (Some(_), None) = (&variants, variant)
+                && let Some(first) = self.flights.follow(&fetch.flight_key(0))
+                && first.has_landed()
+            {
+                return Decision::Follow(first, fetch);
+            }
             let flight =
                 fetch.flight_key(variant.unwrap_or_else(|| self.newest(&variants, request)));
             let join = match fetch.may_lead() {
@@ -313,10 +322,11 @@ fn missing(variants: Option<&Variants>, request: &HeaderMap) -> Forward {
 
 /// The variants that an entity tag can tell apart: if the origin chooses one of
 /// them, it need not send it again (RFC 9111 §4.3.1). Of parts it would be of no
-/// use (§4.3.2).
-fn tagged(variants: &Variants) -> Vec<Arc<Entry>> {
+/// use (§4.3.2), and of what is known to be for others too.
+fn tagged(variants: &Variants, request: &HeaderMap) -> Vec<Arc<Entry>> {
     let whole = |entry: &&Arc<Entry>| entry.origin_tag().is_some() && entry.content.is_whole();
-    variants.iter().filter(whole).cloned().collect()
+    let may_match = |entry: &&Arc<Entry>| entry.selection.may_match(request);
+    variants.iter().filter(whole).filter(may_match).cloned().collect()
 }
 
 /// The answer to `only-if-cached` when nothing is (RFC 9111 §5.2.1.7).

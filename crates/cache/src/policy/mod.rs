@@ -7,6 +7,7 @@ mod fields;
 mod freshness;
 #[cfg(test)]
 mod fuzz;
+mod negotiated;
 mod range;
 mod reference;
 mod request;
@@ -26,6 +27,7 @@ pub(crate) use fields::{
     not_modified_fields, partial_fields, stored_fields, unsatisfiable_fields, updated_fields,
 };
 pub(crate) use freshness::{Exchange, Freshness, initial_age};
+pub(crate) use negotiated::Negotiated;
 pub(crate) use range::{Asked, ask_for};
 pub(crate) use reference::{names_target, same_origin};
 pub(crate) use request::RequestFields;

@@ -6,12 +6,18 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tower_edge_core::AcceptedCodings;
 
+use super::negotiated::Negotiated;
 use crate::heap::{self, allocated};
 
 /// The fields of a request that selected a response, with their values
 /// (RFC 9111 §4.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Selection(Box<[(HeaderName, Value)]>);
+pub(crate) struct Selection {
+    fields: Box<[(HeaderName, Value)]>,
+    /// In place of `Accept-Encoding`, where it is known what that means to the
+    /// service.
+    coding: Option<Negotiated>,
+}
 
 /// All lines of a field as one; `None` where the request had none.
 type Value = Option<Box<[u8]>>;
@@ -22,6 +28,8 @@ impl Selection {
     /// the response cannot be selected by anything.
     pub(crate) fn of(request: &HeaderMap, response: &HeaderMap) -> Option<Self> {
         let mut names = nominated(response).collect::<Result<Vec<_>, _>>().ok()?;
+        let coding = Negotiated::of(request, response);
+        names.retain(|name| name != ACCEPT_ENCODING || coding.is_none());
         names.extend(stand_ins(request).cloned());
         names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();
@@ -30,19 +38,28 @@ impl Selection {
             let value = present.then(|| combined(request, &name).collect());
             (name, value)
         };
-        Some(Self(names.into_iter().map(value).collect()))
+        Some(Self { fields: names.into_iter().map(value).collect(), coding })
     }
 
     /// Whether `request` selects the same response.
     pub(crate) fn matches(&self, request: &HeaderMap) -> bool {
-        self.0.iter().all(|(name, noted)| match noted {
+        let fields = self.fields.iter().all(|(name, noted)| match noted {
             Some(noted) => {
                 request.contains_key(name)
                     && (combined(request, name).eq(noted.iter().copied())
                         || (name == ACCEPT_ENCODING && accepts_the_same(request, noted)))
             }
             None => !request.contains_key(name),
-        }) && stand_ins(request).all(|name| self.0.iter().any(|(noted, _)| noted == name))
+        });
+        fields
+            && self.may_match(request)
+            && stand_ins(request).all(|name| self.fields.iter().any(|(noted, _)| noted == name))
+    }
+
+    /// Whether the service could choose this response for `request`, as far as is
+    /// known of how it chooses.
+    pub(crate) fn may_match(&self, request: &HeaderMap) -> bool {
+        self.coding.is_none_or(|coding| coding.matches(request))
     }
 
     /// Whether the `Vary` of a response nominates anything.
@@ -52,7 +69,11 @@ impl Selection {
 
     /// Whether all is noted that the `Vary` of a response nominates.
     pub(crate) fn notes(&self, response: &HeaderMap) -> bool {
-        let noted = |name| self.0.iter().any(|(noted, _)| *noted == name);
+        let chosen = self.coding.is_some_and(|coding| coding.is_by(response));
+        let noted = |name| {
+            self.fields.iter().any(|(noted, _)| *noted == name)
+                || (chosen && name == ACCEPT_ENCODING)
+        };
         nominated(response).all(|name| name.is_ok_and(noted))
     }
 
@@ -60,36 +81,48 @@ impl Selection {
     /// response mostly have the same.
     pub(crate) fn digest(&self, request: &HeaderMap, seed: &impl BuildHasher) -> u64 {
         let mut hasher = seed.build_hasher();
-        for name in self.0.iter().map(|(name, _)| name).chain(stand_ins(request)) {
+        for name in self.fields.iter().map(|(name, _)| name).chain(stand_ins(request)) {
             name.hash(&mut hasher);
             match AcceptedCodings::of(request).filter(|_| name == ACCEPT_ENCODING) {
                 Some(codings) => codings.hash(&mut hasher),
                 None => combined(request, name).for_each(|byte| hasher.write_u8(byte)),
             }
         }
+        if let Some(coding) = self.coding {
+            coding.choice(request).hash(&mut hasher);
+        }
         hasher.finish()
     }
 
     /// The fields by name, each with its value if there was one.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_deref()))
+        self.fields.iter().map(|(name, value)| (name.as_str(), value.as_deref()))
+    }
+
+    /// How a coding was negotiated, where that is known.
+    pub(crate) fn coding(&self) -> Option<Negotiated> {
+        self.coding
     }
 
     /// A selection that has these [`fields`](Self::fields); `None` if there are no
     /// such names.
-    pub(crate) fn from_fields(fields: Vec<(&str, Option<&[u8]>)>) -> Option<Self> {
+    pub(crate) fn from_fields(
+        fields: Vec<(&str, Option<&[u8]>)>,
+        coding: Option<Negotiated>,
+    ) -> Option<Self> {
         let noted = |(name, value): (&str, Option<&[u8]>)| {
             Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value.map(Box::from)))
         };
-        fields.into_iter().map(noted).collect::<Option<_>>().map(Self)
+        let fields = fields.into_iter().map(noted).collect::<Option<_>>()?;
+        Some(Self { fields, coding })
     }
 
     /// What it takes of memory, in bytes.
     pub(crate) fn weight(&self) -> usize {
-        let texts = self.0.iter().map(|(name, value)| {
+        let texts = self.fields.iter().map(|(name, value)| {
             heap::name(name) + allocated(value.as_ref().map_or(0, |value| value.len()))
         });
-        allocated(size_of_val(&*self.0)) + texts.sum::<usize>()
+        allocated(size_of_val(&*self.fields)) + texts.sum::<usize>()
     }
 }
 
@@ -148,6 +181,8 @@ const STAND_INS: [&str; 7] = [
 
 #[cfg(test)]
 mod tests {
+    use tower_edge_core::{Coding, OfferedCodings};
+
     use super::*;
 
     fn map(fields: &[(&str, &str)]) -> HeaderMap {
@@ -186,6 +221,33 @@ mod tests {
             let selection = Selection::of(&map(&[noted]), &vary).unwrap();
             assert_eq!(selection.matches(&map(&[request])), matches, "{noted:?} {request:?}");
         }
+    }
+
+    #[test]
+    fn a_choice_stands_in_for_accepted_codings_and_nothing_else() {
+        let mark = |codings: &[Coding]| {
+            let mut fields = map(&[("vary", "accept-language")]);
+            let offered = OfferedCodings::new(codings.iter().copied());
+            fields.append(VARY, offered.vary());
+            fields
+        };
+        let (gzip, both) = (mark(&[Coding::Gzip]), mark(&[Coding::Br, Coding::Gzip]));
+        let request =
+            |codings, language| map(&[("accept-encoding", codings), ("accept-language", language)]);
+        let selection = Selection::of(&request("gzip, br", "de"), &gzip).unwrap();
+        for (codings, language, may_match, matches) in [
+            ("br, gzip;q=0.5", "de", true, true),
+            ("gzip", "en", true, false),
+            ("br", "de", false, false),
+        ] {
+            let request = request(codings, language);
+            assert_eq!(selection.may_match(&request), may_match, "{codings}");
+            assert_eq!(selection.matches(&request), matches, "{codings} {language}");
+        }
+        assert!(selection.fields().all(|(name, _)| name == "accept-language"));
+        let plain = map(&[("vary", "accept-encoding")]);
+        let notes = [&gzip, &both, &plain, &map(&[])].map(|response| selection.notes(response));
+        assert_eq!(notes, [true, false, false, true]);
     }
 
     #[test]

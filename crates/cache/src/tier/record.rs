@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use twox_hash::XxHash3_64;
 
 use crate::entry::Entry;
-use crate::policy::{Content, Freshness, Kept, Selection, Stale};
+use crate::policy::{Content, Freshness, Kept, Negotiated, Selection, Stale};
 
 /// A response that was read, and what is to be known to judge it.
 #[derive(Debug)]
@@ -44,6 +44,7 @@ pub(crate) fn write(key: &[u8], entry: &Entry, seen: u64, moment: Moment) -> Opt
         fields: lines(&received),
         trailers: entry.trailers.as_ref().map(lines),
         selection: entry.selection.fields().collect(),
+        coding: entry.selection.coding().map(Negotiated::names),
         own_tag: own_tag.map(HeaderValue::as_bytes),
         written: moment.wall,
         age: kept.freshness.age(moment.now),
@@ -111,12 +112,16 @@ pub(crate) fn read(key: &[u8], record: &Bytes, moment: Moment) -> Option<Read> {
         None => None,
         Some(trailers) => Some(map(trailers)?),
     };
+    let coding = match &head.coding {
+        None => None,
+        Some((offered, chosen)) => Some(Negotiated::from_names(offered, chosen)?),
+    };
     let entry = Entry::new(
         StatusCode::from_u16(head.status).ok()?,
         &map(&head.fields)?,
         content(&head, record.slice_ref(body))?,
         trailers,
-        Selection::from_fields(head.selection)?,
+        Selection::from_fields(head.selection, coding)?,
         kept,
         own_tag,
     );
@@ -126,12 +131,13 @@ pub(crate) fn read(key: &[u8], record: &Bytes, moment: Moment) -> Option<Read> {
 
 /// What tells a response from the others of its key, on all nodes alike.
 pub(crate) fn variant(selection: &Selection) -> u128 {
-    let mut fields = selection.fields().peekable();
-    if fields.peek().is_none() {
+    let fields: Vec<_> = selection.fields().collect();
+    let coding = selection.coding().map(Negotiated::names);
+    if fields.is_empty() && coding.is_none() {
         return 0;
     }
-    let fields = postcard::to_allocvec(&fields.collect::<Vec<_>>()).unwrap_or_default();
-    let digest = Sha256::digest(&fields);
+    let noted = postcard::to_allocvec(&(fields, coding)).unwrap_or_default();
+    let digest = Sha256::digest(&noted);
     digest.first_chunk().map_or(0, |half| u128::from_be_bytes(*half))
 }
 
@@ -156,6 +162,8 @@ struct Head<'a> {
     fields: Vec<Line<'a>>,
     trailers: Option<Vec<Line<'a>>>,
     selection: Vec<(&'a str, Option<&'a [u8]>)>,
+    /// What a coding was chosen among, and what was chosen.
+    coding: Option<(Vec<&'a str>, &'a str)>,
     own_tag: Option<&'a [u8]>,
     written: SystemTime,
     /// When it was written.
@@ -210,7 +218,7 @@ fn content(head: &Head<'_>, body: Bytes) -> Option<Content> {
     (rest.is_empty() && end <= head.length).then(|| Content::from_pieces(head.length, pieces))
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Where the bytes begin that the checksum is of.
 const CHECKED: usize = 9;
@@ -227,7 +235,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "an instant to count from")]
 mod tests {
+    use http::header::VARY;
     use proptest::prelude::*;
+    use tower_edge_core::{Coding, OfferedCodings};
 
     use super::*;
 
@@ -252,7 +262,10 @@ mod tests {
         let seconds = Duration::from_secs;
         let request =
             HeaderMap::from_iter([("x-a".parse().unwrap(), HeaderValue::from_static("v"))]);
-        let vary = HeaderMap::from_iter([(http::header::VARY, "x-a, x-b".parse().unwrap())]);
+        let mut vary = HeaderMap::from_iter([(VARY, "x-a, x-b".parse().unwrap())]);
+        if age % 4 == 0 {
+            vary.append(VARY, OfferedCodings::new([Coding::Br, Coding::Gzip]).vary());
+        }
         let kept = Kept {
             freshness: Freshness::aged(seconds(lifetime), seconds(age), moment.now),
             generated: moment.wall,
