@@ -189,6 +189,30 @@ async fn codings_that_mean_the_same_are_one_variant() {
     }
 }
 
+/// nginx weakens the tag of what it encodes, but not that of a 304.
+#[tokio::test]
+async fn what_nginx_encodes_is_validated_in_each_coding() {
+    let nginx = Server::nginx();
+    let gateway = nginx.gateway().await;
+    let again = ["", " -H 'Cache-Control: no-cache'", " -H 'Cache-Control: no-cache'", ""];
+    for (turn, more) in again.iter().enumerate() {
+        for accepted in ["gzip", "identity", "gzip, deflate"] {
+            let asked = format!("/gzip.txt -H 'Accept-Encoding: {accepted}'{more} --compressed");
+            let said = get(&gateway, &asked).await;
+            assert!(said.starts_with("HTTP/1.1 200 "), "{accepted} {said}");
+            assert_eq!(body(&said), "written once\n");
+            let encoded = said.contains("\r\ncontent-encoding: gzip\r\n");
+            assert_eq!(encoded, accepted != "identity", "{accepted} {said}");
+            assert_eq!(said.contains("\r\netag: W/"), encoded, "{said}");
+            let did = ["fwd=", "fwd=request; fwd-status=304", "fwd=request; fwd-status=304", "hit"];
+            assert!(
+                said.contains(&format!("\r\ncache-status: tower-edge; {}", did[turn])),
+                "{said}"
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn bare_means_without_the_cache() {
     let nginx = Server::nginx();

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use crate::flight::Fetch;
 use crate::landing::Landed;
 use crate::policy::{
     Exchange, RequestFields, Selection, Unstorable, identified, initial_age, storable, strong_tag,
-    updated_fields,
+    updated_fields, without_plain_tag,
 };
 use crate::shared::Shared;
 use crate::status::Status;
@@ -32,6 +33,10 @@ impl Fetch {
         B: Body<Data = Bytes>,
     {
         let asked: Vec<_> = self.nominated.iter().map(|entry| entry.received()).collect();
+        let update = &*match (&self.selected, &*asked) {
+            (Some(_), [asked]) => without_plain_tag(update, asked),
+            _ => Cow::Borrowed(update),
+        };
         let meant = identified(update, asked.iter()).map(|at| {
             let (stored, fields) = (&self.nominated[at], &asked[at]);
             let fields = updated_fields(fields, update, exchange.wall);

@@ -322,11 +322,11 @@ fn missing(variants: Option<&Variants>, request: &HeaderMap) -> Forward {
 
 /// The variants that an entity tag can tell apart: if the origin chooses one of
 /// them, it need not send it again (RFC 9111 §4.3.1). Of parts it would be of no
-/// use (§4.3.2), and of what is known to be for others too.
+/// use (§4.3.2), and of what is for others anyway.
 fn tagged(variants: &Variants, request: &HeaderMap) -> Vec<Arc<Entry>> {
     let whole = |entry: &&Arc<Entry>| entry.origin_tag().is_some() && entry.content.is_whole();
-    let may_match = |entry: &&Arc<Entry>| entry.selection.may_match(request);
-    variants.iter().filter(whole).filter(may_match).cloned().collect()
+    let may_be = |entry: &&Arc<Entry>| entry.selection.may_be_meant(request, &entry.fields);
+    variants.iter().filter(whole).filter(may_be).cloned().collect()
 }
 
 /// The answer to `only-if-cached` when nothing is (RFC 9111 §5.2.1.7).

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::iter;
 use std::time::{Duration, SystemTime};
 
@@ -122,6 +123,25 @@ pub(crate) fn identified<'a>(
         }
         (None, _) => (asked.len() == 1).then_some(0),
     }
+}
+
+/// The fields of a 304 without the strong form of the weak tag that was asked about
+/// for a request that selects what has that.
+///
+/// nginx and its like weaken the tag of what they encode, and do not know on a 304 that
+/// they would have: the strong one is that of the plain bytes. It says that the weak
+/// one holds, and must not become the tag of what is stored.
+pub(crate) fn without_plain_tag<'a>(
+    update: &'a HeaderMap,
+    asked: &HeaderMap,
+) -> Cow<'a, HeaderMap> {
+    let plain = strong_tag(update).zip(asked.get(ETAG));
+    if !plain.is_some_and(|(tag, asked)| !is_strong(asked) && opaque(asked) == opaque(tag)) {
+        return Cow::Borrowed(update);
+    }
+    let mut update = update.clone();
+    update.remove(ETAG);
+    Cow::Owned(update)
 }
 
 /// Whether `If-None-Match` names the response: weak comparison, `*` for any

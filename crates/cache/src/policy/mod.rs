@@ -19,7 +19,7 @@ mod vary;
 mod wanted;
 
 pub(crate) use conditions::{
-    ask_anyhow, conditions_of, identified, not_modified, strong_tag, validate,
+    ask_anyhow, conditions_of, identified, not_modified, strong_tag, validate, without_plain_tag,
 };
 pub(crate) use content::{Content, content_range};
 pub(crate) use directives::{RequestDirectives, ResponseDirectives};

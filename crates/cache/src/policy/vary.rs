@@ -1,11 +1,13 @@
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use http::header::{
-    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, InvalidHeaderName, VARY,
+    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, InvalidHeaderName,
+    VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tower_edge_core::AcceptedCodings;
+use tower_edge_core::{AcceptedCodings, Coding};
 
+use super::conditions::strong_tag;
 use super::negotiated::Negotiated;
 use crate::heap::{self, allocated};
 
@@ -43,23 +45,27 @@ impl Selection {
 
     /// Whether `request` selects the same response.
     pub(crate) fn matches(&self, request: &HeaderMap) -> bool {
-        let fields = self.fields.iter().all(|(name, noted)| match noted {
-            Some(noted) => {
-                request.contains_key(name)
-                    && (combined(request, name).eq(noted.iter().copied())
-                        || (name == ACCEPT_ENCODING && accepts_the_same(request, noted)))
-            }
-            None => !request.contains_key(name),
-        });
-        fields
-            && self.may_match(request)
+        self.fields.iter().all(|field| matches(request, field))
+            && self.coding.is_none_or(|coding| coding.matches(request))
             && stand_ins(request).all(|name| self.fields.iter().any(|(noted, _)| noted == name))
     }
 
-    /// Whether the service could choose this response for `request`, as far as is
-    /// known of how it chooses.
-    pub(crate) fn may_match(&self, request: &HeaderMap) -> bool {
-        self.coding.is_none_or(|coding| coding.matches(request))
+    /// Whether a service that chooses this response, which has the fields `stored`,
+    /// for `request` too would say so by its entity tag.
+    ///
+    /// Not where it differs in what the client accepts, and that is the plain bytes or
+    /// none of it: servers that encode have one tag for the plain bytes and the encoded
+    /// ones, strong for these and weak for those, and say of either that it is not
+    /// modified.
+    pub(crate) fn may_be_meant(&self, request: &HeaderMap, stored: &HeaderMap) -> bool {
+        if let Some(coding) = self.coding {
+            return coding.matches(request);
+        }
+        let accepts = self.fields.iter().find(|(name, _)| name == ACCEPT_ENCODING);
+        accepts.is_none_or(|noted| {
+            matches(request, noted)
+                || (strong_tag(stored).is_some() && is_encoded_for(request, stored))
+        })
     }
 
     /// Whether the `Vary` of a response nominates anything.
@@ -132,6 +138,25 @@ fn nominated(response: &HeaderMap) -> impl Iterator<Item = Result<HeaderName, In
     names.filter(|name| !name.is_empty()).map(HeaderName::from_bytes)
 }
 
+/// Whether a request has a field as it is noted.
+fn matches(request: &HeaderMap, (name, noted): &(HeaderName, Value)) -> bool {
+    match noted {
+        Some(noted) => {
+            request.contains_key(name)
+                && (combined(request, name).eq(noted.iter().copied())
+                    || (name == ACCEPT_ENCODING && accepts_the_same(request, noted)))
+        }
+        None => !request.contains_key(name),
+    }
+}
+
+/// Whether a response is encoded in a way that a client accepts.
+fn is_encoded_for(request: &HeaderMap, response: &HeaderMap) -> bool {
+    let coding = response.get(CONTENT_ENCODING).and_then(|coding| coding.to_str().ok());
+    let coding = coding.and_then(Coding::from_name).filter(|&coding| coding != Coding::Identity);
+    coding.is_some_and(|coding| AcceptedCodings::known(request).quality(coding) > 0)
+}
+
 /// Whether two values of `Accept-Encoding` have the same meaning, and none that
 /// is not known here.
 fn accepts_the_same(request: &HeaderMap, noted: &[u8]) -> bool {
@@ -181,7 +206,7 @@ const STAND_INS: [&str; 7] = [
 
 #[cfg(test)]
 mod tests {
-    use tower_edge_core::{Coding, OfferedCodings};
+    use tower_edge_core::OfferedCodings;
 
     use super::*;
 
@@ -235,19 +260,48 @@ mod tests {
         let request =
             |codings, language| map(&[("accept-encoding", codings), ("accept-language", language)]);
         let selection = Selection::of(&request("gzip, br", "de"), &gzip).unwrap();
-        for (codings, language, may_match, matches) in [
+        for (codings, language, meant, matches) in [
             ("br, gzip;q=0.5", "de", true, true),
             ("gzip", "en", true, false),
             ("br", "de", false, false),
         ] {
             let request = request(codings, language);
-            assert_eq!(selection.may_match(&request), may_match, "{codings}");
+            assert_eq!(selection.may_be_meant(&request, &map(&[])), meant, "{codings}");
             assert_eq!(selection.matches(&request), matches, "{codings} {language}");
         }
         assert!(selection.fields().all(|(name, _)| name == "accept-language"));
         let plain = map(&[("vary", "accept-encoding")]);
         let notes = [&gzip, &both, &plain, &map(&[])].map(|response| selection.notes(response));
         assert_eq!(notes, [true, false, false, true]);
+    }
+
+    #[test]
+    fn a_tag_tells_an_encoded_response_from_the_plain_one_or_it_does_not() {
+        let (gzip, plain) = (Some("gzip"), None);
+        for (noted, tag, coding, asked, meant) in [
+            ("gzip", "W/\"a\"", gzip, "gzip;q=1", true),
+            ("gzip", "W/\"a\"", gzip, "gzip, br", false),
+            ("gzip", "\"a\"", gzip, "gzip, br", true),
+            ("gzip", "\"a\"", Some("GZIP"), "gzip, br", true),
+            ("gzip", "\"a\"", gzip, "br", false),
+            ("gzip", "\"a\"", Some("sdch"), "gzip, sdch", false),
+            ("identity", "\"a\"", plain, "gzip", false),
+            ("identity", "\"a\"", Some("identity"), "gzip", false),
+            ("identity", "\"a\"", plain, "Identity;q=1", true),
+        ] {
+            let mut stored = map(&[("vary", "accept-encoding, x"), ("etag", tag)]);
+            let coding = coding.map(|coding| (CONTENT_ENCODING, coding.parse().unwrap()));
+            stored.extend(coding);
+            let request = |field| map(&[("accept-encoding", field)]);
+            let selection = Selection::of(&request(noted), &stored).unwrap();
+            let mut other = request(asked);
+            other.insert("x", HeaderValue::from_static("1"));
+            assert_eq!(selection.may_be_meant(&other, &stored), meant, "{noted} {tag} {asked}");
+        }
+        // Where nothing depends on it, all may.
+        let stored = map(&[("vary", "x"), ("etag", "W/\"a\"")]);
+        let selection = Selection::of(&map(&[]), &stored).unwrap();
+        assert!(selection.may_be_meant(&map(&[("accept-encoding", "br"), ("x", "1")]), &stored));
     }
 
     #[test]

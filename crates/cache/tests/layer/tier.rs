@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderMap, Uri};
 use tower_edge_cache::{CacheLayer, Purge};

@@ -61,6 +61,72 @@ async fn a_304_about_none_of_several_variants_is_an_error_of_the_origin() {
     assert_eq!(play.cache.stats().resources, 0);
 }
 
+/// An origin that encodes as nginx does: the tag of what is encoded is the weak form
+/// of the plain one, and a 304 has that.
+fn weakening() -> Play {
+    Play::new(|_, head| {
+        let field = |name| head.headers().get(name).map_or("", |value| value.to_str().unwrap());
+        let vary = ("vary", "accept-encoding");
+        match (field("if-none-match").contains("\"v1\""), field("accept-encoding").contains("gzip"))
+        {
+            (true, _) => answer(304, &[("etag", "\"v1\""), FRESH], ""),
+            (false, true) => {
+                let fields = [FRESH, vary, ("etag", "W/\"v1\""), ("content-encoding", "gzip")];
+                answer(200, &fields, "encoded")
+            }
+            (false, false) => answer(200, &[FRESH, vary, ("etag", "\"v1\"")], "plain"),
+        }
+    })
+}
+
+const FRESH: (&str, &str) = ("cache-control", "max-age=60");
+
+#[tokio::test(start_paused = true)]
+async fn a_304_may_name_the_strong_form_of_a_weak_tag() {
+    let play = weakening();
+    for did in ["fwd=uri-miss; stored", "fwd=stale; fwd-status=304", "fwd=stale; fwd-status=304"] {
+        let got = play.get(&[("accept-encoding", "gzip")]).await;
+        assert_eq!((got.status.as_u16(), got.text()), (200, "encoded".into()));
+        // The strong one is for other bytes.
+        assert_eq!((got.field("etag"), got.field("content-encoding")), ("W/\"v1\"", "gzip"));
+        assert_eq!(got.did(), did);
+        assert_eq!(play.get(&[("accept-encoding", "gzip")]).await.did(), "hit");
+        seconds(60).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_first_does_not_decide_in_which_coding_others_get_it() {
+    for order in [["gzip", "identity", "gzip, br"], ["identity", "gzip, br", "gzip"]] {
+        let play = weakening();
+        for accepts in order.iter().chain(&order) {
+            let got = play.get(&[("accept-encoding", accepts)]).await;
+            let text = if *accepts == "identity" { "plain" } else { "encoded" };
+            assert_eq!((got.status.as_u16(), got.text()), (200, text.into()), "{accepts}");
+        }
+        assert_eq!(play.origin.calls(), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_encoded_variant_whose_tag_tells_it_apart_is_asked_about() {
+    let play = Play::new(|_, head| match head.headers().get("if-none-match") {
+        Some(known) => answer(304, &[("etag", known.to_str().unwrap()), FRESH], ""),
+        None => {
+            let fields = [("vary", "accept-encoding"), ("etag", "\"v1-gzip\"")];
+            answer(200, &[&fields[..], &[("content-encoding", "gzip"), FRESH]].concat(), "encoded")
+        }
+    });
+    for (accepts, did) in [
+        ("gzip", "fwd=uri-miss; stored"),
+        ("gzip, br", "fwd=vary-miss; fwd-status=304"),
+        // It could not read what is there.
+        ("br", "fwd=vary-miss; stored"),
+    ] {
+        assert_eq!(play.get(&[("accept-encoding", accepts)]).await.did(), did);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_one_client_may_not_leave_behind_stays_for_the_others() {
     for wish in [("authorization", "Bearer x"), ("cache-control", "no-store")] {
