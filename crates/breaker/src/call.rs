@@ -122,7 +122,7 @@ impl Call {
         Duration::from_nanos(if waits { self.wait.current(self.shared.now()) } else { 0 })
     }
 
-    fn finish(&mut self, outcome: Outcome, retry_after: Option<u32>) {
+    pub(crate) fn finish(&mut self, outcome: Outcome, retry_after: Option<u32>) {
         self.ended = true;
         let (shared, circuit) = (&self.shared, self.shared.table.circuit_at(self.cell));
         let now = if self.is_plain(outcome) { shared.about_now() } else { shared.now() };

@@ -4,10 +4,12 @@ use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tower_edge_core::Key;
+use http::Method;
+use tower_edge_core::{Key, Outcome, Refusal};
 
 use crate::backoff::Backoff;
-use crate::shared::Shared;
+use crate::call::Call;
+use crate::shared::{Decision, Shared};
 use crate::table::Place;
 use crate::{Mode, State, Transitions, Trip};
 
@@ -151,6 +153,31 @@ impl CircuitHandle {
         })
     }
 
+    /// Asks whether a call may go on that is no request through the layer: one to
+    /// a store, a queue, or what else there is. It goes on uncounted where there is
+    /// no room for a circuit of this key.
+    ///
+    /// ```
+    /// use tower_edge_breaker::BreakerLayer;
+    /// use tower_edge_core::{Key, Outcome};
+    ///
+    /// let circuit = BreakerLayer::new().handle().circuit(&Key::GLOBAL);
+    /// let admitted = circuit.admit().expect("it is closed at first");
+    /// admitted.end(Outcome::Success);
+    /// assert_eq!(circuit.snapshot().unwrap().calls, 1);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The refusal of an open circuit.
+    pub fn admit(&self) -> Result<Admitted, Refusal> {
+        let Some(place) = self.place() else { return Ok(Admitted { call: None }) };
+        match self.shared.decide_at(place, None, &Method::GET) {
+            Decision::Forward(call) => Ok(Admitted { call }),
+            Decision::Refuse(refusal, _) => Err(refusal),
+        }
+    }
+
     /// Says who decides; false if there is no room for a circuit of this key.
     pub fn set_mode(&self, mode: Mode) -> bool {
         let Some(place) = self.place() else { return false };
@@ -180,6 +207,26 @@ impl CircuitHandle {
         match self.shared.key {
             Some(_) => self.shared.place_of(&self.key).ok(),
             None => Some(Place::ONLY),
+        }
+    }
+}
+
+/// A call that a circuit has admitted, from [`CircuitHandle::admit`].
+///
+/// Dropping it says nothing about who was called, as when whoever called has left;
+/// a probe gives its place back.
+#[derive(Debug)]
+#[must_use = "it is abandoned at once"]
+pub struct Admitted {
+    /// None where it does not count.
+    call: Option<Call>,
+}
+
+impl Admitted {
+    /// Counts how it ended.
+    pub fn end(mut self, outcome: Outcome) {
+        if let Some(call) = &mut self.call {
+            call.finish(outcome, None);
         }
     }
 }

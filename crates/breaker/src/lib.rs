@@ -102,7 +102,7 @@ mod word;
 
 pub use body::BreakerBody;
 pub use future::ResponseFuture;
-pub use handle::{BreakerHandle, CircuitHandle, CircuitSnapshot, TripError};
+pub use handle::{Admitted, BreakerHandle, CircuitHandle, CircuitSnapshot, TripError};
 pub use layer::BreakerLayer;
 pub use service::Breaker;
 pub use transition::{Transition, Transitions};

@@ -72,6 +72,16 @@ impl Shared {
             Err(Mode::ForcedOpen) => return refused(None, None),
             Err(_) => return Decision::Forward(None),
         };
+        self.decide_at(place, key, head.method())
+    }
+
+    /// Decides about a call at the circuit of a key.
+    pub(crate) fn decide_at(
+        self: &Arc<Self>,
+        place: Place,
+        key: Option<Key>,
+        method: &Method,
+    ) -> Decision {
         loop {
             let ticket = match self.table.admit_closed(place) {
                 Some(ticket) => ticket,
@@ -81,7 +91,7 @@ impl Shared {
                     Admission::Refuse(wait) => return refused(wait, key),
                 },
             };
-            let mut call = Call::new(self.clone(), place.cell, ticket, head.method());
+            let mut call = Call::new(self.clone(), place.cell, ticket, method);
             if !self.times || call.begin() {
                 return Decision::Forward(Some(call));
             }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use tower_edge_breaker::{BreakerLayer, Mode, State, Trip, Window};
-use tower_edge_core::{Event, Key};
+use tower_edge_core::{Event, Key, Outcome, Reason};
 
 use crate::play::{Play, secs};
 
@@ -104,4 +104,25 @@ async fn the_user_may_build_the_refusal() {
     let play = Play::new(layer);
     play.handle.set_mode(Mode::ForcedOpen);
     assert_eq!(play.get("/").await, 418);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_are_no_requests_are_admitted_and_count_as_those_do() {
+    let play = Play::new(BreakerLayer::new().probes(NonZeroU8::MIN));
+    let circuit = play.handle.circuit(&Key::GLOBAL);
+    for _ in 0..10 {
+        drop(circuit.admit().unwrap());
+        circuit.admit().unwrap().end(Outcome::Success);
+        circuit.admit().unwrap().end(Outcome::Failure);
+    }
+    assert_eq!((play.state(), play.gets("/", 1).await), (State::Open, 0));
+    let refusal = circuit.admit().unwrap_err();
+    assert!(refusal.reason() == Reason::CircuitOpen && refusal.wait() <= Some(secs(5)));
+    play.until_due().await;
+    let probe = circuit.admit().unwrap();
+    assert!(circuit.admit().is_err() && play.state() == State::HalfOpen);
+    // Whoever leaves gives the place back.
+    drop(probe);
+    circuit.admit().unwrap().end(Outcome::Success);
+    assert_eq!((play.state(), play.gets("/", 1).await), (State::Closed, 1));
 }
