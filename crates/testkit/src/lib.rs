@@ -18,7 +18,11 @@ mod answer;
 mod body;
 pub mod contract;
 mod gate;
+#[cfg(feature = "redis")]
+pub mod line;
 mod received;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "tier")]
 pub mod tier;
 mod upstream;
