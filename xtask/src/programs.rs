@@ -59,13 +59,15 @@ fn installation(packages: &[&str], root: bool) -> [Command; 2] {
     [apt_get(&["update", "--quiet"]), install]
 }
 
-const PROGRAMS: [Program; 6] = [
+const PROGRAMS: [Program; 8] = [
     Program { name: "nginx", package: "nginx", why: "as an origin and a front that are not ours" },
     Program { name: "curl", package: "curl", why: "as a client that is not ours" },
     Program { name: "h2load", package: "nghttp2-client", why: "to put load on a server" },
     Program { name: "python3", package: "python3", why: "as an origin of HTTP/1.0" },
     Program { name: "promtool", package: "prometheus", why: "to check what Prometheus scrapes" },
     Program { name: "prometheus", package: "prometheus", why: "to scrape native histograms" },
+    Program { name: "redis-server", package: "redis-server", why: "as a store that nodes share" },
+    Program { name: "openssl", package: "openssl", why: "to make certificates" },
 ];
 
 /// Keeps packages from asking questions and from starting their services: the
@@ -88,7 +90,8 @@ mod tests {
         };
         assert!(names(&|_| true).is_empty());
         let installed = names(&|name| name == "nginx");
-        assert_eq!(installed, ["curl", "h2load", "python3", "promtool", "prometheus"]);
+        let others = ["curl", "h2load", "python3", "promtool", "prometheus"];
+        assert_eq!(installed, [&others[..], &["redis-server", "openssl"]].concat());
     }
 
     #[test]

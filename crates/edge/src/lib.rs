@@ -35,6 +35,7 @@
 //! # Features
 //!
 //! One for each layer, all on by default, and:
+//! - `redis`: Redis or Valkey behind the memory of the cache, shared by nodes;
 //! - `sqlite`: a file behind the memory of the cache, which builds SQLite;
 //! - `axum` (default): reads axum's peer address, matched path and original URI;
 //! - `tower-http`: adapts the response classifiers of tower-http.
@@ -53,6 +54,8 @@ pub use tower_edge_core as core;
 pub use tower_edge_limit as limit;
 #[cfg(feature = "latency")]
 pub use tower_edge_metrics as metrics;
+#[cfg(feature = "redis")]
+pub use tower_edge_redis as redis;
 #[cfg(feature = "sqlite")]
 pub use tower_edge_sqlite as sqlite;
 

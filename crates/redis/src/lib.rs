@@ -1,0 +1,102 @@
+//! A cache tier in Redis or Valkey: what nodes share, and what outlives them.
+//!
+//! ```
+//! use tower_edge_cache::CacheLayer;
+//! use tower_edge_redis::RedisTier;
+//!
+//! # fn main() -> Result<(), tower_edge_redis::UrlError> {
+//! let tier = RedisTier::new("redis://127.0.0.1:6379")?.prefix("shop");
+//! let cache = CacheLayer::new(256 << 20).tier(tier);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! It wants Redis 7.0 or Valkey, alone or as a Cluster, and speaks RESP3.
+//!
+//! # What it does
+//!
+//! - **Looks** in one round trip over one connection that all requests share: under
+//!   load many are under way at once. All variants of a resource are in one hash.
+//! - **Writes** what a cache gives it at once in one trip, over a connection of their
+//!   own; those of one resource are made together by a script or not at all.
+//! - **Keeps** a resource as long as the record of it that is of use longest, the
+//!   times included for which it may be served stale.
+//! - **Waits** for a look up to its [deadline](RedisTier::deadline), and while the
+//!   circuit in front is open not at all: five failures in a row open it, or half of
+//!   20 calls or more within 10 seconds. Then it tries by itself, in a task, first
+//!   within 200 ms and at least every 5 seconds, until Redis is well; no request has
+//!   to be the one that tries.
+//! - **Believes** nothing: what is not of the key that it asked for ends the
+//!   connection; a record has a version and a checksum for the cache to compare.
+//! - **Logs** at most once a second (`tracing`), never a name or a password.
+//!
+//! # What lies in Redis
+//!
+//! All keys begin with the [prefix](RedisTier::prefix).
+//!
+//! | key | type | what it is |
+//! |---|---|---|
+//! | `P:{D}:G` | hash | a resource: `D` is a digest of its key, `G` the generation; a field for each variant, up to 32 as in memory |
+//! | `P:{D}:G:I:N` | string | the chunk with the number `N` of a record `I` that is larger than a [chunk](RedisTier::chunks), 512 KiB; in the slot of its resource |
+//! | `P:{log}:generation` | string | which generation counts: to clear is to write another one, however much there is; what is left goes when its time is over |
+//! | `P:{log}:notes` | stream | the purges, up to some 65,536: their ids are their numbers |
+//!
+//! A record in chunks takes one more trip, for all of them; one that lacks a chunk
+//! is a miss. What somebody else clears is so for looks within a second, and for
+//! writes at once.
+//!
+//! # When something fails
+//!
+//! | what | what happens |
+//! |---|---|
+//! | Redis is not there, at the start or later | looks are misses at once, or after the deadline until the circuit opens; the cache goes on from memory and from the origin |
+//! | it hangs, or the way there is silent | looks are misses after the deadline until the circuit opens; a connection with three such in a row is replaced |
+//! | it is back | found out within 5 seconds, without a restart |
+//! | a master of a Cluster dies | looks and writes in its slots are misses and failures, up to the deadline each; the others go on |
+//! | it has lost its data | all is a miss; purges that were noted are forgotten, and with them all records of before them |
+//! | it has no memory left and may not evict | puts fail; removals do not |
+//! | it evicts a record, a chunk, the generation or the notes | a miss of the record; of all that there is |
+//! | answers are torn or garbled | the connection is replaced; the cache finds by the checksum what is garbled within a record |
+//! | a write is given up, and made after all, late | it undoes nothing of the writes behind it within a minute: those leave a number that it does not have |
+//!
+//! A look or a write may be dropped at any time. What was sent may be done then, as
+//! one that was given up.
+//!
+//! # Rights
+//!
+//! This is all that it needs, with the prefix `tower-edge`:
+//!
+//! ```text
+//! ACL SETUSER edge on >secret resetkeys ~tower-edge:* resetchannels -@all \
+//!     +hgetall +get +set +unlink +eval +exists +xadd +xrange \
+//!     +hget +hset +hdel +hstrlen +hkeys +pttl +pexpire
+//! ```
+//!
+//! and `+cluster|slots` for a Cluster, on each of its nodes.
+//!
+//! # What it does not
+//!
+//! - Nodes do not tell each other what they have in memory: what one purges is gone
+//!   from Redis, and from the memory of others when they look it up again.
+//! - Redis is not asked to keep anything: it may evict and lose what it likes. Nor
+//!   does the tier bound what it holds there; `maxmemory` does.
+//! - It does not read from replicas, and does not find masters by Sentinels.
+
+mod address;
+mod connection;
+mod error;
+mod fence;
+mod generation;
+mod keys;
+mod link;
+mod looking;
+mod noting;
+mod numbers;
+mod shared;
+mod tier;
+mod trouble;
+mod value;
+mod writing;
+
+pub use error::UrlError;
+pub use tier::RedisTier;

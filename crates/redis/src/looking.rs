@@ -1,0 +1,149 @@
+//! Looks: what there is of a resource.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::join;
+use redis::{Value, cmd};
+
+use crate::address::Connection;
+use crate::error::Failure;
+use crate::keys::{DIGEST, Digest};
+use crate::shared::{Shared, bytes};
+use crate::value::{self, Pointer, Stored};
+
+impl Shared {
+    /// The records of a key, in one trip, and one more for those in chunks.
+    pub(crate) async fn look(
+        &self,
+        mut connection: Connection,
+        digest: Digest,
+    ) -> Result<Vec<Bytes>, Failure> {
+        let generation = self.generation(&mut connection).await?;
+        let mut command = cmd("HGETALL");
+        command.arg(self.names.resource(digest, generation));
+        let reply = if self.generation.is_due(self.watch.roughly()) {
+            let mut other = connection.clone();
+            let (reply, noted) =
+                join(connection.ask(&command), self.ask_generation(&mut other)).await;
+            // Who does not know does as before.
+            if noted.is_ok_and(|noted| noted != generation) {
+                return Ok(Vec::new());
+            }
+            reply?
+        } else {
+            connection.ask(&command).await?
+        };
+        let (mut records, mut pointers) = (Vec::new(), Vec::new());
+        for stored in fields(digest, reply)? {
+            match stored {
+                Stored::Whole(record) => records.push(record),
+                Stored::Chunked(pointer) => pointers.push(pointer),
+            }
+        }
+        if !pointers.is_empty() {
+            records.extend(self.chunks(connection, digest, generation, pointers).await?);
+        }
+        Ok(records)
+    }
+
+    /// The records that are in chunks; those of which something lacks are left out.
+    async fn chunks(
+        &self,
+        mut connection: Connection,
+        digest: Digest,
+        generation: u64,
+        pointers: Vec<Pointer>,
+    ) -> Result<Vec<Bytes>, Failure> {
+        let names = pointers.iter().flat_map(|pointer| {
+            let name = |number| self.names.chunk(digest, generation, pointer.id, number);
+            (0..pointer.chunks).map(name)
+        });
+        let commands = names.map(|name| {
+            let mut command = cmd("GET");
+            command.arg(name);
+            command
+        });
+        let mut replies = connection.ask_all(commands.collect()).await?.into_iter();
+        let mut records = Vec::with_capacity(pointers.len());
+        for pointer in pointers {
+            let chunks: Vec<_> = replies.by_ref().take(pointer.chunks as usize).collect();
+            records.extend(joined(&pointer, &chunks));
+        }
+        Ok(records)
+    }
+}
+
+/// What the fields of variants hold.
+fn fields(digest: Digest, reply: Value) -> Result<Vec<Stored>, Failure> {
+    let pairs = match reply {
+        Value::Map(pairs) => pairs,
+        _ => return Err(Failure::Foreign),
+    };
+    let mut found = Vec::with_capacity(pairs.len());
+    for (field, value) in pairs {
+        let is_variant = matches!(&field, Value::BulkString(name) if name.len() == DIGEST);
+        if is_variant {
+            found.push(value::read(digest, bytes(value)?).ok_or(Failure::Foreign)?);
+        }
+    }
+    Ok(found)
+}
+
+/// A record of its chunks, if they are all there and of the length that was told.
+fn joined(pointer: &Pointer, chunks: &[Value]) -> Option<Bytes> {
+    let chunk = |value: &Value| match value {
+        Value::BulkString(bytes) => Some(bytes.len() as u64),
+        _ => None,
+    };
+    let length: Option<u64> = chunks.iter().map(chunk).sum();
+    if length != Some(pointer.length) {
+        return None;
+    }
+    let mut record = BytesMut::with_capacity(usize::try_from(pointer.length).ok()?);
+    for chunk in chunks {
+        if let Value::BulkString(bytes) = chunk {
+            record.extend_from_slice(bytes);
+        }
+    }
+    Some(record.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Value {
+        Value::BulkString(text.into())
+    }
+
+    #[test]
+    fn only_all_chunks_of_the_right_length_are_a_record() {
+        let pointer = Pointer { id: 1, length: 4, chunks: 2 };
+        let joined = |chunks: &[Value]| joined(&pointer, chunks);
+        assert_eq!(joined(&[text("abc"), text("d")]).as_deref(), Some(&b"abcd"[..]));
+        for lacking in [
+            &[text("abc"), text("de")][..],
+            &[text("abc"), text("")],
+            &[text("abc"), Value::Nil],
+            &[text("abcd"), Value::Nil],
+            &[text("abc"), Value::Int(4)],
+            &[],
+        ] {
+            assert_eq!(joined(lacking), None, "{lacking:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_to_another_question_is_found_out() {
+        let (digest, other) = (Digest::of(b"k"), Digest::of(b"l"));
+        let variant = || Value::BulkString(vec![0; DIGEST]);
+        let value = |digest| Value::BulkString(value::whole(digest, b"record"));
+        let of = |pairs| fields(digest, Value::Map(pairs)).ok();
+        assert_eq!(of(vec![]), Some(vec![]));
+        let fence = (text("wxxxxxxxx"), text("3"));
+        let record = Stored::Whole("record".into());
+        assert_eq!(of(vec![fence, (variant(), value(digest))]), Some(vec![record]));
+        assert_eq!(of(vec![(variant(), value(other))]), None);
+        assert_eq!(of(vec![(variant(), Value::Int(1))]), None);
+        assert!(fields(digest, Value::Okay).is_err() && fields(digest, Value::Nil).is_err());
+    }
+}

@@ -1,0 +1,289 @@
+use std::fmt;
+use std::future::Future;
+use std::num::{NonZeroU8, NonZeroU32};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tower_edge_breaker::{BreakerHandle, BreakerLayer, CircuitHandle, Trip, Window};
+use tower_edge_cache::{Change, Notes, Tier, TierFuture};
+use tower_edge_core::{Clock, Key, Outcome, Stopwatch};
+
+use crate::address::{Address, Connection};
+use crate::error::{Failure, UrlError};
+use crate::fence::Fence;
+use crate::generation::{Generation, draw};
+use crate::keys::{Digest, Names};
+use crate::link::Link;
+use crate::shared::Shared;
+use crate::trouble::Trouble;
+
+/// A cache tier in Redis or Valkey, one node or a Cluster.
+///
+/// Making it connects nowhere: the first look does, and whether Redis is there or
+/// not the cache works. By default a look may take 50 ms, keys begin with
+/// `tower-edge:`, and records of more than 512 KiB are in chunks of that size.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use tower_edge_cache::CacheLayer;
+/// use tower_edge_redis::RedisTier;
+///
+/// # fn main() -> Result<(), tower_edge_redis::UrlError> {
+/// let tier = RedisTier::new("redis+cluster://10.0.0.1,10.0.0.2:7000")?
+///     .prefix("shop")
+///     .deadline(Duration::from_millis(20));
+/// let cache = CacheLayer::new(256 << 20).tier(tier);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+pub struct RedisTier {
+    plan: Plan,
+    shared: Arc<Shared>,
+    breaker: BreakerHandle,
+    circuit: CircuitHandle,
+    /// The notes that are being read.
+    notes: Mutex<Option<Reading>>,
+}
+
+type Reading = JoinHandle<Result<Notes, Failure>>;
+
+/// What a tier is made of.
+#[derive(Clone, Debug)]
+struct Plan {
+    address: Address,
+    names: Names,
+    deadline: Duration,
+    chunk: usize,
+    clock: Clock,
+}
+
+impl RedisTier {
+    /// A tier in the Redis at `redis://HOST:PORT` or, over TLS, `rediss://`; in a
+    /// Cluster, of which some nodes are named, at `redis+cluster://HOST:PORT,HOST`
+    /// or `rediss+cluster://`; or at `unix:///PATH`. Before the host there may be
+    /// `USER:PASSWORD@`, behind it the number of a database.
+    ///
+    /// # Errors
+    ///
+    /// If it is none of these.
+    pub fn new(url: &str) -> Result<Self, UrlError> {
+        let (address, names) = (Address::parse(url)?, Names::new("tower-edge"));
+        let clock = Clock::system();
+        Ok(Self::of(Plan { address, names, deadline: DEADLINE, chunk: CHUNK, clock }))
+    }
+
+    /// Begins all keys with `prefix` and a colon, to tell several caches of one
+    /// Redis apart.
+    ///
+    /// # Panics
+    ///
+    /// If there is a brace in it, which would say what lies in one slot.
+    pub fn prefix(self, prefix: &str) -> Self {
+        self.with(|plan| plan.names = Names::new(prefix))
+    }
+
+    /// Waits for a look, or for a connection that it needs, up to so long, and gives
+    /// it up then: a miss. Writes, for which nobody waits, get a second.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    pub fn deadline(self, deadline: Duration) -> Self {
+        assert!(!deadline.is_zero(), "no answer takes no time");
+        self.with(|plan| plan.deadline = deadline)
+    }
+
+    /// Keeps records of more than so many bytes in chunks of this size. They take a
+    /// second trip, and hold up others for as long as a chunk takes only. Up to
+    /// 4,096 of them; what is larger is not stored.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    pub fn chunks(self, bytes: u32) -> Self {
+        assert!(bytes > 0, "a chunk has to hold something");
+        self.with(|plan| plan.chunk = bytes as usize)
+    }
+
+    /// Trusts the certificates of these authorities, in PEM, in place of those that
+    /// the system trusts.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be read, or if the URL does not ask for TLS.
+    pub fn root_certificates(self, pem: impl Into<Vec<u8>>) -> Result<Self, UrlError> {
+        let address = self.plan.address.clone().trust(pem.into())?;
+        Ok(self.with(|plan| plan.address = address))
+    }
+
+    /// A handle on the circuit in front: whether it is open, and how often it was
+    /// asked in vain. Take it behind the last setter.
+    pub fn breaker(&self) -> BreakerHandle {
+        self.breaker.clone()
+    }
+
+    fn reading(&self) -> MutexGuard<'_, Option<Reading>> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of(plan: Plan) -> Self {
+        let shared = Arc::new(plan.shared());
+        let checked = shared.clone();
+        let breaker = BreakerLayer::new()
+            .trip_on([
+                Trip::consecutive(FAILURES),
+                Trip::failure_rate(0.5, Window::time(Duration::from_secs(10))),
+            ])
+            .open_for(Duration::from_millis(200), Duration::from_secs(5))
+            .probes(NonZeroU8::MIN)
+            .clock(plan.clock)
+            .probe(move |_| {
+                let checked = checked.clone();
+                async move { checked.is_well().await }
+            })
+            .handle();
+        let circuit = breaker.circuit(&Key::GLOBAL);
+        Self { plan, shared, breaker, circuit, notes: Mutex::default() }
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Plan)) -> Self {
+        set(&mut self.plan);
+        Self::of(self.plan)
+    }
+}
+
+impl Tier for RedisTier {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    fn get<'a>(&'a self, key: &'a [u8]) -> TierFuture<'a, Vec<Bytes>> {
+        let shared = &self.shared;
+        let look = move |connection| shared.look(connection, Digest::of(key));
+        Box::pin(async move {
+            Ok(call(shared, &self.circuit, &shared.looks, self.plan.deadline, look).await?)
+        })
+    }
+
+    fn write<'a>(&'a self, changes: &'a [Change]) -> TierFuture<'a, ()> {
+        let (shared, changes) = (&self.shared, changes.to_vec());
+        Box::pin(async move {
+            let now = shared.watch.nanos();
+            let (fence, doubt) = (shared.fence.number(now), shared.fence.begin(now));
+            let make = |connection| shared.make(connection, changes, fence);
+            call(shared, &self.circuit, &shared.writes, WRITING, make).await?;
+            doubt.end();
+            Ok(())
+        })
+    }
+
+    fn note(&self, note: Bytes) -> TierFuture<'_, u64> {
+        let shared = &self.shared;
+        let add = move |connection| shared.note(connection, note);
+        Box::pin(
+            async move { Ok(call(shared, &self.circuit, &shared.writes, WRITING, add).await?) },
+        )
+    }
+
+    /// Requests wait for it, but there may be many: they are read in a task, which
+    /// whoever does not wait to the end leaves to the next.
+    fn notes(&self) -> TierFuture<'_, Notes> {
+        Box::pin(async move {
+            let kept = self.reading().take();
+            let mut reading = match kept {
+                Some(reading) => reading,
+                None => {
+                    let runtime = Handle::try_current().map_err(|_| Failure::NoRuntime)?;
+                    let (shared, circuit) = (self.shared.clone(), self.circuit.clone());
+                    runtime.spawn(async move {
+                        let read = |connection| shared.notes(connection);
+                        call(&shared, &circuit, &shared.writes, READING, read).await
+                    })
+                }
+            };
+            match timeout(self.plan.deadline, &mut reading).await {
+                Ok(Ok(notes)) => Ok(notes?),
+                Ok(Err(_)) => Err(Failure::NoRuntime.into()),
+                Err(_) => {
+                    *self.reading() = Some(reading);
+                    Err(Failure::Late.into())
+                }
+            }
+        })
+    }
+}
+
+impl Plan {
+    fn shared(&self) -> Shared {
+        let writer = [&b"w"[..], &draw().to_be_bytes()].concat();
+        Shared {
+            names: self.names.clone(),
+            writer,
+            chunk: self.chunk,
+            watch: Stopwatch::start(self.clock),
+            looks: Link::new(self.address.clone()),
+            writes: Link::new(self.address.clone()),
+            generation: Generation::default(),
+            fence: Fence::default(),
+            trouble: Trouble::default(),
+        }
+    }
+}
+
+impl fmt::Debug for RedisTier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisTier").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+/// Asks Redis, unless the circuit is open, within `deadline`.
+async fn call<'a, T, F>(
+    shared: &'a Shared,
+    circuit: &CircuitHandle,
+    link: &'a Link,
+    deadline: Duration,
+    work: impl FnOnce(Connection) -> F,
+) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let admitted = circuit.admit().map_err(|_| Failure::Open)?;
+    let mut number = None;
+    let asked = async {
+        let (opened, connection) = link.open().await?;
+        number = Some(opened);
+        work(connection).await
+    };
+    let done = timeout(deadline, asked).await.unwrap_or(Err(Failure::Late));
+    match &done {
+        Ok(_) => link.answered(),
+        Err(failure) => {
+            if let Some(number) = number {
+                link.failed(number, failure);
+            }
+        }
+    }
+    let is_trouble = done.as_ref().is_err_and(Failure::is_trouble);
+    admitted.end(if is_trouble { Outcome::Failure } else { Outcome::Success });
+    shared.tell(link, done.as_ref().err());
+    done
+}
+
+const DEADLINE: Duration = Duration::from_millis(50);
+
+/// How long a write may take, for which nobody waits.
+const WRITING: Duration = Duration::from_secs(1);
+
+/// How long reading all notes may take, which goes on beside the requests.
+const READING: Duration = Duration::from_secs(10);
+
+const CHUNK: usize = 512 << 10;
+
+/// How many failures in a row open the circuit.
+const FAILURES: NonZeroU32 = NonZeroU32::new(5).unwrap();
