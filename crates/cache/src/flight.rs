@@ -20,6 +20,7 @@ use crate::policy::{
 use crate::resource::ResourceKey;
 use crate::shared::Shared;
 use crate::status::{Forward, Status};
+use crate::tier::Hold;
 
 /// A request on its way upstream, and what its response will mean to the store.
 #[derive(Debug)]
@@ -49,6 +50,8 @@ pub(crate) struct Fetch {
     pub(crate) requested: Instant,
     /// There if others may wait for what comes back.
     pub(crate) lead: Option<Lead>,
+    /// There if other nodes leave it to this one; given back when all is stored.
+    pub(crate) hold: Option<Hold>,
 }
 
 impl Flight {
@@ -68,6 +71,20 @@ impl Flight {
     /// Whether it asks for the whole, not for ranges.
     pub(crate) fn is_for_all(&self) -> bool {
         !matches!(self, Self::Fetch(fetch) if fetch.request.contains_key(RANGE))
+    }
+
+    /// Whether no other node is at it; from now on none will be.
+    pub(crate) async fn is_ours(&mut self, shared: &Shared) -> bool {
+        let Self::Fetch(fetch) = self else { return true };
+        match shared.store.behind() {
+            Some(behind) if behind.is_live() && fetch.hold.is_none() => {
+                let lease = shared.lease(behind, &fetch.key).await;
+                let is_taken = matches!(lease, Ok(None));
+                fetch.hold = lease.ok().flatten();
+                !is_taken
+            }
+            _ => true,
+        }
     }
 
     /// Ends the flight with the head of its response.

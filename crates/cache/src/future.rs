@@ -13,11 +13,11 @@ use tower_service::Service;
 
 use crate::body::CacheBody;
 use crate::call::{BoxCall, Call};
-use crate::entry::Entry;
 use crate::flight::{Fetch, Flight};
 use crate::landing::{Follow, Landed, Sequel};
 use crate::lookup::Decision;
 use crate::shared::Shared;
+use crate::tier::Loaded;
 
 /// The future of [`CacheService`](crate::CacheService).
 ///
@@ -149,8 +149,8 @@ where
                 Self::Follow(Some(Box::new(waiting)))
             }
             Decision::Load(behind, fetch) => {
-                let (from, key) = (shared.clone(), fetch.key.clone());
-                let load = Box::pin(async move { from.load(&behind, &key).await });
+                let (from, key, leads) = (shared.clone(), fetch.key.clone(), fetch.lead.is_some());
+                let load = Box::pin(async move { from.load(&behind, &key, leads).await });
                 let loading = Loading { load, inner, request, fetch, shared, variant };
                 Self::Load(Some(Box::new(loading)))
             }
@@ -175,7 +175,7 @@ where
 
 /// A request that waits for what the tier behind memory has.
 struct Loading<S, Req> {
-    load: Pin<Box<dyn Future<Output = Vec<Arc<Entry>>> + Send>>,
+    load: Pin<Box<dyn Future<Output = Loaded> + Send>>,
     inner: S,
     request: Req,
     fetch: Box<Fetch>,
@@ -189,7 +189,7 @@ where
     S::Future: Send,
     ReqBody: Body + Send + 'static,
 {
-    fn go_on<B>(self, loaded: Vec<Arc<Entry>>) -> State<S, Request<ReqBody>, B>
+    fn go_on<B>(self, loaded: Loaded) -> State<S, Request<ReqBody>, B>
     where
         S: Service<Request<ReqBody>, Response = Response<B>>,
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,

@@ -120,6 +120,7 @@ impl Post {
             forward: Forward::Method,
             requested,
             lead: None,
+            hold: None,
         }))
     }
 }

@@ -15,7 +15,7 @@ use crate::refresh::Refresh;
 use crate::resource::{Resource, ResourceKey};
 use crate::shared::Shared;
 use crate::status::{Forward, Status};
-use crate::tier::Behind;
+use crate::tier::{Behind, Hold, Loaded};
 use crate::variants::{Variants, selected};
 
 /// What becomes of a request: an answer at once, a flight upstream, or both; or
@@ -35,6 +35,8 @@ struct Found {
     is_all: bool,
     /// There if others wait already for what comes of it.
     lead: Option<Lead>,
+    /// There if other nodes do.
+    hold: Option<Hold>,
 }
 
 impl Shared {
@@ -95,7 +97,8 @@ impl Shared {
         if let (Some(version), Some(stored)) = (wanted, &variants) {
             self.keep(resource, (hash, version), stored, now);
         }
-        let found = Found { variants, is_all: self.store.behind().is_none(), lead: None };
+        let found =
+            Found { variants, is_all: self.store.behind().is_none(), lead: None, hold: None };
         self.choose(request, fields, resource, found, now, variant)
     }
 
@@ -104,12 +107,13 @@ impl Shared {
         &self,
         request: &RequestHead<'_>,
         mut fetch: Box<Fetch>,
-        loaded: Vec<Arc<Entry>>,
+        loaded: Loaded,
         variant: Option<u64>,
     ) -> Decision<B> {
-        let variants = self.store.take_in(&fetch.key, fetch.ticket, loaded);
+        let Loaded { entries, ticket, hold } = loaded;
+        let variants = self.store.take_in(&fetch.key, ticket, entries);
         let variants = (!variants.is_empty()).then_some(variants);
-        let found = Found { variants, is_all: true, lead: fetch.lead.take() };
+        let found = Found { variants, is_all: true, lead: fetch.lead.take(), hold };
         let (fields, resource) = (RequestFields::of(request.headers()), fetch.key.resource());
         let now = self.clock.now();
         let decision = self.choose(request, &fields, &resource, found, now, variant);
@@ -134,7 +138,7 @@ impl Shared {
         now: Instant,
         variant: Option<u64>,
     ) -> Decision<B> {
-        let Found { variants, is_all, mut lead } = found;
+        let Found { variants, is_all, mut lead, hold } = found;
         let head_only = request.method() == Method::HEAD;
         let wishes = fields.directives();
         let entry = variants.as_ref().and_then(|found| selected(found, fields, head_only));
@@ -152,7 +156,7 @@ impl Shared {
             Some((entry, Reuse::ServeAndRefresh { age })) => {
                 let answer = self.answer(entry, (fields, head_only), age, now);
                 let variant = variant.unwrap_or_else(|| self.newest(&variants, request));
-                return match self.refresh(request, resource, entry, (variant, lead), now) {
+                return match self.refresh(request, resource, entry, (variant, lead, hold), now) {
                     Some(refresh) => Decision::AnswerAndRefresh(answer, refresh),
                     None => Decision::Answer(answer),
                 };
@@ -206,10 +210,14 @@ impl Shared {
                 None => {}
             }
         }
-        fetch.lead = lead;
+        (fetch.lead, fetch.hold) = (lead, hold);
         match self.store.behind() {
             // Of a loner it is known whether there is anything.
             Some(behind) if may_load && (loner != Some(false) || wishes.only_if_cached) => {
+                Decision::Load(behind.clone(), fetch)
+            }
+            // Another node may be at it, or have it by now.
+            Some(behind) if !is_all && behind.line.is_some() && fetch.lead.is_some() => {
                 Decision::Load(behind.clone(), fetch)
             }
             _ => Decision::Forward(Flight::Fetch(fetch)),
@@ -240,7 +248,7 @@ impl Shared {
         request: &RequestHead<'_>,
         resource: &Resource<'_>,
         entry: &Arc<Entry>,
-        (variant, lead): (u64, Option<Lead>),
+        (variant, lead, hold): (u64, Option<Lead>, Option<Hold>),
         now: Instant,
     ) -> Option<Refresh> {
         let key = ResourceKey::of(resource)?;
@@ -252,7 +260,7 @@ impl Shared {
             Join::Lead(lead) => lead,
             Join::Follow(_) => return None,
         };
-        let mut fetch = Fetch { head_only: false, lead: Some(lead), ..fetch };
+        let mut fetch = Fetch { head_only: false, lead: Some(lead), hold, ..fetch };
         ask_for(entry.content.is_whole(), &mut fetch.request);
         Some(Refresh(Flight::Fetch(Box::new(fetch))))
     }
@@ -276,6 +284,7 @@ impl Shared {
             forward: Forward::Stale,
             requested: now,
             lead: None,
+            hold: None,
         }
     }
 }

@@ -42,6 +42,10 @@ impl Refresh {
         ask_for(flight.is_for_all(), request.headers_mut());
         flight.prepare(request.headers_mut());
         runtime.spawn(async move {
+            // What another node is at comes from there.
+            if !flight.is_ours(&shared).await {
+                return;
+            }
             let response = Oneshot::new(inner, request).await.ok();
             if let Some(response) = response {
                 let mut body = pin!(flight.land(&shared, response).into_body());

@@ -85,6 +85,7 @@ async fn records_of_any_size_come_back(tier: &impl Tier) {
             variant: 7,
             record: record.clone().into(),
             keep: HOUR,
+            fence: None,
         };
         tier.write(&[change]).await.expect("it writes");
         let found = tier.get(b"k").await.expect("it reads");
@@ -98,12 +99,14 @@ async fn what_is_of_no_use_any_more_may_go_and_the_rest_stays(tier: &impl Tier) 
         variant: 0,
         record: "ended".into(),
         keep: Duration::ZERO,
+        fence: None,
     };
     let for_ever = Change::Put {
         key: "stays".into(),
         variant: 0,
         record: "stays".into(),
         keep: Duration::MAX,
+        fence: None,
     };
     tier.write(&[ended, for_ever]).await.expect("it writes");
     tier.get(b"ended").await.expect("it reads");
@@ -164,7 +167,7 @@ async fn found(tier: &impl Tier, key: &str) -> Vec<String> {
 
 fn put(key: &str, variant: u128, record: &str) -> Change {
     let (key, record) = (key.to_owned().into(), record.to_owned().into());
-    Change::Put { key, variant, record, keep: HOUR }
+    Change::Put { key, variant, record, keep: HOUR, fence: None }
 }
 
 fn remove(key: &str, variant: Option<u128>) -> Change {

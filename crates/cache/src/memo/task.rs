@@ -20,6 +20,7 @@ use crate::policy::{
 use crate::resource::ResourceKey;
 use crate::shared::Shared;
 use crate::status::{Forward, Status};
+use crate::tier::{Hold, Loaded};
 
 /// A value that is wanted.
 #[derive(Clone, Debug)]
@@ -75,7 +76,8 @@ impl Task {
         E: Send + Sync + 'static,
         F: Future<Output = Result<T, E>>,
     {
-        if let Found::Fresh(value) = self.load(&lead, ticket).await {
+        let (found, ticket, _hold) = self.load(&lead, ticket).await;
+        if let Found::Fresh(value) = found {
             return Ok(value);
         }
         self.shared.count(Status::Forwarded(Forward::UriMiss));
@@ -108,15 +110,26 @@ impl Task {
         Err(error)
     }
 
-    /// What the tier behind memory has, if memory has nothing.
-    async fn load<T: DeserializeOwned>(&self, lead: &Lead, ticket: Ticket) -> Found<T> {
-        let Some(behind) = self.shared.store.behind() else { return Found::Nothing };
-        if self.stored().is_some() {
-            return Found::Nothing;
+    /// What the tier behind memory has, if memory has nothing; with the right to store
+    /// what is computed after that, and to compute it alone.
+    async fn load<T: DeserializeOwned>(
+        &self,
+        lead: &Lead,
+        ticket: Ticket,
+    ) -> (Found<T>, Ticket, Option<Hold>) {
+        let Some(behind) = self.shared.store.behind() else {
+            return (Found::Nothing, ticket, None);
+        };
+        if self.stored().is_some() && !behind.is_live() {
+            return (Found::Nothing, ticket, None);
         }
-        let loaded = self.shared.load(behind, &self.key).await;
-        let loaded = self.shared.store.take_in(&self.key, ticket, loaded);
-        let Some(entry) = loaded.first() else { return Found::Nothing };
+        let Loaded { entries, ticket, hold } = self.shared.load(behind, &self.key, true).await;
+        let loaded = self.shared.store.take_in(&self.key, ticket, entries);
+        (self.found(loaded.first(), lead), ticket, hold)
+    }
+
+    fn found<T: DeserializeOwned>(&self, entry: Option<&Arc<Entry>>, lead: &Lead) -> Found<T> {
+        let Some(entry) = entry else { return Found::Nothing };
         let (now, wishes) = (self.shared.clock.now(), RequestDirectives::default());
         let kept = entry.kept(now);
         match (reuse(&wishes, &kept, now), read(entry)) {

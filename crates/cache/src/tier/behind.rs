@@ -42,6 +42,11 @@ impl Behind {
         }
     }
 
+    /// Whether others share the tier, and are heard.
+    pub(crate) fn is_live(&self) -> bool {
+        self.line.as_ref().is_some_and(Line::is_live)
+    }
+
     /// What the tier is to be told next.
     pub(crate) fn next(&self) -> Option<Step> {
         lock(&self.pending).next()

@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::watch;
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, watch};
 use tower_edge_core::BoxError;
 
 /// How well is heard what others change in a tier.
@@ -11,6 +12,8 @@ pub(crate) struct Line {
     is_live: AtomicBool,
     /// Whether somebody listens.
     listens: AtomicBool,
+    /// For those who wait for a key; several share one.
+    changes: [Notify; CHANGES],
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,7 +37,12 @@ enum State {
 impl Line {
     pub(crate) fn new() -> Self {
         let heard = watch::Sender::new(Heard::default());
-        Self { heard, is_live: AtomicBool::new(false), listens: AtomicBool::new(false) }
+        Self {
+            heard,
+            is_live: AtomicBool::new(false),
+            listens: AtomicBool::new(false),
+            changes: [const { Notify::const_new() }; CHANGES],
+        }
     }
 
     /// Whether what others have purged is known.
@@ -73,6 +81,17 @@ impl Line {
         self.set(State::Lost, None);
     }
 
+    /// Ends when others have changed the key with this hash from now on, and now and
+    /// then sooner.
+    pub(super) fn changed(&self, hash: u64) -> Notified<'_> {
+        self.changes[hash as usize % CHANGES].notified()
+    }
+
+    /// Others have changed the key with this hash.
+    pub(super) fn tell(&self, hash: u64) {
+        self.changes[hash as usize % CHANGES].notify_waiters();
+    }
+
     pub(super) fn is_listened_to(&self) -> bool {
         self.listens.load(Ordering::Acquire)
     }
@@ -108,5 +127,7 @@ impl Drop for Listening<'_> {
         self.0.listens.store(false, Ordering::Release);
     }
 }
+
+const CHANGES: usize = 64;
 
 const UNHEARD: &str = "what others have purged is not known";

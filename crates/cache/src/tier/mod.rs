@@ -1,6 +1,7 @@
 //! What may stand behind memory.
 
 mod behind;
+mod leasing;
 mod line;
 mod listening;
 mod note;
@@ -18,8 +19,10 @@ use bytes::Bytes;
 use tower_edge_core::BoxError;
 
 pub(crate) use behind::Behind;
+pub(crate) use leasing::Hold;
 pub(crate) use line::Line;
 pub(crate) use note::Note;
+pub(crate) use reading::Loaded;
 
 /// A store behind the memory of a cache: slower and larger, one that survives a
 /// restart, or one that several nodes share.
@@ -144,6 +147,15 @@ pub trait Tier: fmt::Debug + Send + Sync + 'static {
     fn news(&self) -> TierFuture<'_, News> {
         Box::pin(std::future::pending())
     }
+
+    /// Asks for the right to fetch what a key stands for, which one of those who share
+    /// the tier has at a time; who has it asks again to keep it.
+    ///
+    /// It ends by itself, so that another goes on when its holder dies, and by
+    /// [`Change::Release`].
+    fn lease<'a>(&'a self, _key: &'a [u8]) -> TierFuture<'a, Lease> {
+        Box::pin(async { Ok(Lease::Held { fence: 0, lasts: Duration::MAX }) })
+    }
 }
 
 /// A future of a [`Tier`].
@@ -176,6 +188,9 @@ pub enum Change {
         record: Bytes,
         /// How long it is of use. It may go sooner or stay longer.
         keep: Duration,
+        /// That of the [`Lease`] under which it was fetched: if another holder had a
+        /// later one and has put, this is not to be put. It is no error.
+        fence: Option<u64>,
     },
     /// The record of a variant is to go.
     Remove {
@@ -186,6 +201,28 @@ pub enum Change {
     },
     /// All records are to go; what is noted of purges stays.
     Clear,
+    /// A lease is to end, if it has not; those who wait for the key are to hear of it
+    /// as of a change.
+    Release {
+        /// As it was asked for.
+        key: Bytes,
+        /// That of the lease.
+        fence: u64,
+    },
+}
+
+/// The answer to who wants to fetch what a key stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// It may.
+    Held {
+        /// Larger than those of all leases of the key before.
+        fence: u64,
+        /// After so long it ends, unless it is asked for again.
+        lasts: Duration,
+    },
+    /// Another is at it.
+    Taken,
 }
 
 /// The purges that a [`Tier`] has noted.

@@ -16,6 +16,8 @@ pub(crate) struct Pending {
     changes: HashMap<ResourceKey, Changes, RandomState>,
     /// The keys that have changes, those first that have waited longest.
     order: BTreeMap<u64, ResourceKey>,
+    /// The keys that this node has the right to fetch, with the fences of its leases.
+    held: HashMap<ResourceKey, u64, RandomState>,
     /// Purges, each with its number here.
     notes: VecDeque<(u64, Note)>,
     /// There if all is to go that was there before the changes.
@@ -35,6 +37,8 @@ pub(crate) struct Changes {
     pub(crate) all_gone: bool,
     /// By variant; `None` where a record is to go.
     pub(crate) variants: Vec<(u128, Option<Arc<Entry>>)>,
+    /// The lease that ends with them.
+    pub(crate) release: Option<u64>,
     turn: u64,
 }
 
@@ -57,6 +61,7 @@ impl Pending {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             changes: HashMap::default(),
+            held: HashMap::default(),
             order: BTreeMap::new(),
             notes: VecDeque::new(),
             clear: None,
@@ -102,6 +107,22 @@ impl Pending {
             changes.all_gone = true;
             changes.variants.clear();
         });
+    }
+
+    /// A lease is held from now on.
+    pub(crate) fn hold(&mut self, key: &ResourceKey, fence: u64) {
+        self.held.insert(key.clone(), fence);
+    }
+
+    /// A lease is to end.
+    pub(crate) fn release(&mut self, key: &ResourceKey, fence: u64) {
+        self.held.remove(key);
+        self.change(key, |changes| changes.release = Some(fence));
+    }
+
+    /// The fence for what is put under a key.
+    pub(crate) fn fence(&self, key: &ResourceKey) -> Option<u64> {
+        self.held.get(key).copied()
     }
 
     /// All records are to go.

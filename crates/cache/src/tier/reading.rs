@@ -1,22 +1,71 @@
 //! Looks into a tier.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::timeout;
 use tower_edge_core::{BoxError, Event};
 
 use super::behind::Behind;
+use super::leasing::Hold;
 use super::record::{self, Moment, variant};
 use crate::entry::Entry;
+use crate::epochs::Ticket;
 use crate::mark::Mark;
+use crate::policy::is_reusable;
 use crate::resource::ResourceKey;
 use crate::shared::Shared;
 use crate::sync::lock;
 
+/// What a tier has of a resource.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) entries: Vec<Arc<Entry>>,
+    /// Drawn before it was asked for.
+    pub(crate) ticket: Ticket,
+    /// There if it is to be fetched, and others who share the tier leave it to this one.
+    pub(crate) hold: Option<Hold>,
+}
+
 impl Shared {
     /// What the tier behind memory has of a resource, that was not purged for good;
     /// nothing if it fails.
-    pub(crate) async fn load(&self, behind: &Arc<Behind>, key: &ResourceKey) -> Vec<Arc<Entry>> {
+    ///
+    /// Where others share the tier, who `leads` waits while one of them fetches the
+    /// resource, though not for long, or else gets the right to do so.
+    pub(crate) async fn load(
+        &self,
+        behind: &Arc<Behind>,
+        key: &ResourceKey,
+        leads: bool,
+    ) -> Loaded {
+        let (hash, begun) = (self.store.hash(&key.resource()), self.clock.now());
+        let mut hold = None;
+        loop {
+            let line = behind.line.as_ref().filter(|_| leads && hold.is_none());
+            let changed = line.map(|line| line.changed(hash));
+            let ticket = self.store.ticket(&key.resource());
+            let entries = self.look(behind, key).await;
+            let now = self.clock.now();
+            let is_there = entries.iter().any(|entry| is_reusable(&entry.kept(now), now));
+            let is_late = now.saturating_duration_since(begun) >= LONGEST_WAIT;
+            let (Some(line), Some(changed)) = (line, changed) else {
+                return Loaded { entries, ticket, hold: hold.filter(|_| !is_there) };
+            };
+            if is_there || is_late || !line.is_live() {
+                return Loaded { entries, ticket, hold };
+            }
+            match self.lease(behind, key).await {
+                // Who had it before has put what it fetched: look once more.
+                Ok(Some(held)) => hold = Some(held),
+                Ok(None) => drop(timeout(WAIT, changed).await),
+                Err(_) => return Loaded { entries, ticket, hold },
+            }
+        }
+    }
+
+    async fn look(&self, behind: &Arc<Behind>, key: &ResourceKey) -> Vec<Arc<Entry>> {
         if let Err(_failed) = self.learn(behind).await {
             return Vec::new();
         }
@@ -79,3 +128,7 @@ impl Shared {
         self.tell(&Event::CacheTierFailed { tier: behind.tier.name(), doing });
     }
 }
+
+/// How long somebody waits for another node, and how long at once: news may be lost.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const WAIT: Duration = Duration::from_millis(500);

@@ -67,12 +67,15 @@ impl Shared {
             if of.all_gone {
                 changes.push(Change::Remove { key: key.clone(), variant: None });
             }
+            let fence = of.release.or_else(|| lock(&behind.pending).fence(resource));
             for (variant, entry) in &of.variants {
                 let (key, variant) = (key.clone(), *variant);
-                let put =
-                    entry.as_ref().and_then(|entry| self.put(behind, resource, variant, entry));
+                let put = entry
+                    .as_ref()
+                    .and_then(|entry| self.put(behind, resource, (variant, fence), entry));
                 changes.push(put.unwrap_or(Change::Remove { key, variant: Some(variant) }));
             }
+            changes.extend(of.release.map(|fence| Change::Release { key, fence }));
         }
         changes
     }
@@ -83,7 +86,7 @@ impl Shared {
         &self,
         behind: &Behind,
         resource: &ResourceKey,
-        variant: u128,
+        (variant, fence): (u128, Option<u64>),
         entry: &Arc<Entry>,
     ) -> Option<Change> {
         let is_told = *entry.mark().tags() == *self.tags(&entry.fields);
@@ -95,7 +98,7 @@ impl Shared {
         let seen = lock(&behind.numbers).theirs(entry.mark().seen());
         let record = record::write(&key, entry, seen, moment)?;
         let keep = record::keep(entry, moment.now);
-        Some(Change::Put { key, variant, record, keep })
+        Some(Change::Put { key, variant, record, keep, fence })
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tokio::time::timeout;
-use tower_edge_cache::{Change, News, Notes, Tier, TierFuture};
+use tokio::time::{Instant, timeout};
+use tower_edge_cache::{Change, Lease, News, Notes, Tier, TierFuture};
 
 /// What the nodes share.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,11 @@ struct State {
     /// How much of the log is no longer told.
     trimmed: usize,
     gets: u64,
+    /// Who has the right to fetch a key, by which fence, and until when.
+    leases: HashMap<Bytes, (usize, u64, Instant)>,
+    /// The fences of what was put last.
+    fences: HashMap<Bytes, u64>,
+    last_fence: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -125,7 +130,13 @@ impl Tier for Node {
             let mut state = self.working()?;
             for change in changes.iter().cloned() {
                 let changed = match change {
-                    Change::Put { key, variant, record, .. } => {
+                    Change::Put { key, fence: Some(fence), .. }
+                        if fence < state.fences.get(&key).copied().unwrap_or_default() =>
+                    {
+                        None
+                    }
+                    Change::Put { key, variant, record, fence, .. } => {
+                        state.fences.extend(fence.map(|fence| (key.clone(), fence)));
                         state.records.entry(key.clone()).or_default().insert(variant, record);
                         Some(key)
                     }
@@ -135,6 +146,10 @@ impl Tier for Node {
                     }
                     Change::Remove { key, .. } => {
                         state.records.remove(&key);
+                        Some(key)
+                    }
+                    Change::Release { key, fence } => {
+                        state.leases.retain(|_, (_, held, _)| *held != fence);
                         Some(key)
                     }
                     _ => {
@@ -186,7 +201,28 @@ impl Tier for Node {
             Ok(self.heard()?.unwrap_or_default())
         })
     }
+
+    fn lease<'a>(&'a self, key: &'a [u8]) -> TierFuture<'a, Lease> {
+        Box::pin(async move {
+            let mut state = self.working()?;
+            let now = Instant::now();
+            let held = state.leases.get(key).copied().filter(|(_, _, until)| *until > now);
+            let fence = match held {
+                Some((id, fence, _)) if id == self.id => fence,
+                Some(_) => return Ok(Lease::Taken),
+                None => {
+                    state.last_fence += 1;
+                    state.last_fence
+                }
+            };
+            state.leases.insert(Bytes::copy_from_slice(key), (self.id, fence, now + LEASE));
+            Ok(Lease::Held { fence, lasts: LEASE })
+        })
+    }
 }
+
+/// How long somebody has the right to fetch.
+pub(crate) const LEASE: Duration = Duration::from_secs(3);
 
 /// How long a node waits for news.
 pub(crate) const BEAT: Duration = Duration::from_millis(100);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use http::Uri;
 use proptest::prelude::*;
@@ -9,8 +10,8 @@ use tower_edge_cache::{OnOutage, Purge};
 use tower_edge_core::RequestHead;
 use tower_edge_testkit::{Answer, Gate};
 
-use crate::hub::{BEAT, Hub, Node};
-use crate::play::{Got, Play, answer, cache, request, tasks};
+use crate::hub::{BEAT, Hub, LEASE, Node};
+use crate::play::{Got, Play, answer, cache, request, seconds, tasks};
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=600, stale-if-error=600");
 
@@ -65,6 +66,19 @@ impl Nodes {
         told.is_ok()
     }
 
+    /// Lets clients of all nodes ask for a page at once; what they get.
+    async fn ask_all(self: &Arc<Self>) -> Vec<String> {
+        let client = |node| {
+            let nodes = self.clone();
+            tokio::spawn(async move { nodes.get(node).await.0 })
+        };
+        let mut texts = Vec::new();
+        for client in (0..self.plays.len()).map(client).collect::<Vec<_>>() {
+            texts.push(client.await.unwrap());
+        }
+        texts
+    }
+
     fn calls(&self) -> u64 {
         self.plays.iter().map(|play| play.origin.calls()).sum()
     }
@@ -105,7 +119,8 @@ async fn what_one_node_has_fetched_the_others_have() {
     for node in [1, 2, 1, 0] {
         assert_eq!(nodes.get(node).await, pair("version 0", "hit"));
     }
-    assert_eq!((nodes.calls(), nodes.hub.gets()), (1, 3));
+    // Who is to fetch looks once more, when nobody else is at it.
+    assert_eq!((nodes.calls(), nodes.hub.gets()), (1, 4));
 }
 
 #[tokio::test(start_paused = true)]
@@ -269,6 +284,130 @@ async fn nobody_listens_for_a_cache_that_is_gone() {
     drop(nodes);
     tokio::time::sleep(2 * BEAT).await;
     assert!(hub.nodes() <= 1, "{} of {before}", hub.nodes());
+}
+
+/// Nodes whose origin answers when a gate is open, with fields of its own.
+fn gated(count: usize, fields: &'static [(&str, &str)]) -> (Arc<Nodes>, Gate) {
+    let (mut nodes, gate) = (Nodes::new(count), Gate::opened());
+    nodes.plays = nodes
+        .lines
+        .iter()
+        .map(|line| {
+            let (gate, version) = (gate.clone(), nodes.version.clone());
+            Play::with(cache().tier(line.clone()), move |_, _| {
+                let version = version.load(Ordering::Relaxed);
+                answer(200, fields, &format!("version {version}")).hold(&gate)
+            })
+        })
+        .collect();
+    (Arc::new(nodes), gate)
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_node_fetches_what_all_want() {
+    let (nodes, gate) = gated(5, &[FRESH]);
+    gate.close();
+    let all = tokio::spawn({
+        let nodes = nodes.clone();
+        async move { nodes.ask_all().await }
+    });
+    tasks().await;
+    gate.open();
+    assert_eq!(all.await.unwrap(), ["version 0"; 5]);
+    assert_eq!(nodes.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_kept_while_the_origin_takes_its_time() {
+    let (nodes, gate) = gated(2, &[FRESH]);
+    gate.close();
+    let first = tokio::spawn({
+        let nodes = nodes.clone();
+        async move { nodes.get(0).await }
+    });
+    tasks().await;
+    tokio::time::sleep(LEASE * 3 / 2).await;
+    let second = tokio::spawn({
+        let nodes = nodes.clone();
+        async move { nodes.get(1).await }
+    });
+    tokio::time::sleep(LEASE / 2).await;
+    assert_eq!(nodes.calls(), 1);
+    gate.open();
+    assert_eq!(
+        (first.await.unwrap().0, second.await.unwrap().1),
+        ("version 0".into(), "hit".into())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_its_holder_dies_another_fetches() {
+    let (nodes, gate) = gated(2, &[FRESH]);
+    gate.close();
+    let first = tokio::spawn({
+        let nodes = nodes.clone();
+        async move { nodes.get(0).await }
+    });
+    tasks().await;
+    nodes.lines[0].cut(true);
+    first.abort();
+    let begun = tokio::time::Instant::now();
+    gate.open();
+    assert_eq!(nodes.get(1).await, pair("version 0", MISS));
+    assert!(begun.elapsed() <= LEASE + Duration::from_millis(500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_stored_holds_nobody_up() {
+    let (nodes, _) = gated(4, &[("cache-control", "no-store")]);
+    let begun = tokio::time::Instant::now();
+    assert_eq!(nodes.ask_all().await, ["version 0"; 4]);
+    assert_eq!(nodes.calls(), 4);
+    assert!(begun.elapsed() < Duration::from_millis(500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_overtaken_writes_nothing() {
+    let (nodes, gate) = gated(3, &[FRESH]);
+    gate.close();
+    let first = tokio::spawn({
+        let nodes = nodes.clone();
+        async move { nodes.get(0).await }
+    });
+    tasks().await;
+    // It is held up, and another goes on, with what is newer.
+    nodes.lines[0].cut(true);
+    tokio::time::sleep(LEASE).await;
+    nodes.change();
+    let second = tokio::spawn({
+        let nodes = nodes.clone();
+        async move { nodes.get(1).await }
+    });
+    tasks().await;
+    gate.open();
+    assert_eq!(second.await.unwrap().0, "version 1");
+    nodes.lines[0].cut(false);
+    assert_eq!(first.await.unwrap().0, "version 0");
+    tokio::time::sleep(20 * BEAT).await;
+    assert_eq!(nodes.get(2).await, pair("version 1", "hit"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_node_refreshes_what_is_stale_for_all() {
+    let (nodes, gate) = gated(4, &[("cache-control", "max-age=10, stale-while-revalidate=60")]);
+    nodes.ask_all().await;
+    for node in 0..4 {
+        nodes.get(node).await;
+    }
+    let before = nodes.calls();
+    seconds(15).await;
+    nodes.change();
+    gate.close();
+    assert_eq!(nodes.ask_all().await, ["version 0"; 4]);
+    gate.open();
+    tasks().await;
+    assert_eq!(nodes.ask_all().await, ["version 1"; 4]);
+    assert_eq!((before, nodes.calls()), (1, 2));
 }
 
 #[derive(Clone, Debug)]
