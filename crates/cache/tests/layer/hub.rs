@@ -2,12 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tower_edge_cache::{Change, Lease, News, Notes, Tier, TierFuture};
+use tower_edge_core::Clock;
+use tower_edge_testkit::Gate;
+
+use crate::play::start;
 
 /// What the nodes share.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +47,8 @@ pub(crate) struct Node {
     hub: Hub,
     id: usize,
     place: Arc<Mutex<Place>>,
+    /// Whether its purges get there.
+    pub(crate) noting: Gate,
 }
 
 #[derive(Debug, Default)]
@@ -53,7 +59,7 @@ struct Place {
 
 impl Hub {
     pub(crate) fn node(&self, id: usize) -> Node {
-        Node { hub: self.clone(), id, place: Arc::default() }
+        Node { hub: self.clone(), id, place: Arc::default(), noting: Gate::opened() }
     }
 
     /// How often a node has looked for records.
@@ -166,6 +172,7 @@ impl Tier for Node {
 
     fn note(&self, note: Bytes) -> TierFuture<'_, u64> {
         Box::pin(async move {
+            self.noting.pass().await;
             let mut state = self.working()?;
             state.log.push((self.id, Happened::Noted(note)));
             self.hub.news.notify_waiters();
@@ -205,7 +212,7 @@ impl Tier for Node {
     fn lease<'a>(&'a self, key: &'a [u8]) -> TierFuture<'a, Lease> {
         Box::pin(async move {
             let mut state = self.working()?;
-            let now = Instant::now();
+            let now = Clock::anchored(start()).now();
             let held = state.leases.get(key).copied().filter(|(_, _, until)| *until > now);
             let fence = match held {
                 Some((id, fence, _)) if id == self.id => fence,

@@ -7,11 +7,11 @@ use std::time::Duration;
 use http::Uri;
 use proptest::prelude::*;
 use tower_edge_cache::{OnOutage, Purge};
-use tower_edge_core::RequestHead;
+use tower_edge_core::{Clock, RequestHead};
 use tower_edge_testkit::{Answer, Gate};
 
 use crate::hub::{BEAT, Hub, LEASE, Node};
-use crate::play::{Got, Play, answer, cache, request, seconds, tasks};
+use crate::play::{Got, Play, answer, cache, request, seconds, start, tasks};
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=600, stale-if-error=600");
 
@@ -276,6 +276,46 @@ async fn what_cannot_be_told_is_told_when_the_line_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_purge_that_is_told_late_is_about_what_was_fetched_before_it() {
+    let nodes = Nodes::new(3);
+    nodes.get(2).await;
+    nodes.lines[2].cut(true);
+    tasks().await;
+    nodes.change();
+    assert!(nodes.purge(0, Purge::Hard).await);
+    nodes.get(0).await;
+    nodes.change();
+    assert!(!nodes.purge(2, Purge::Hard).await);
+    // It hears of the other purge before its own is noted.
+    nodes.lines[2].noting.close();
+    nodes.lines[2].cut(false);
+    tokio::time::sleep(20 * BEAT).await;
+    assert_eq!(nodes.get(2).await.0, "version 2");
+    nodes.lines[2].noting.open();
+    tokio::time::sleep(BEAT).await;
+    nodes.change();
+    for node in [2, 1, 0] {
+        assert_ne!(nodes.get(node).await.0, "version 1", "{node}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_wrote_before_ones_own_purge_is_gone_when_that_is_noted() {
+    let nodes = Nodes::new(2);
+    nodes.get(1).await;
+    nodes.lines[1].cut(true);
+    tasks().await;
+    nodes.change();
+    assert!(nodes.purge(0, Purge::Hard).await);
+    nodes.get(0).await;
+    nodes.change();
+    assert!(!nodes.purge(1, Purge::Hard).await);
+    nodes.lines[1].cut(false);
+    tokio::time::sleep(20 * BEAT).await;
+    assert_eq!(nodes.get(1).await.0, "version 2");
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_listens_for_a_cache_that_is_gone() {
     let nodes = Nodes::new(2);
     nodes.get(0).await;
@@ -351,19 +391,19 @@ async fn when_its_holder_dies_another_fetches() {
     tasks().await;
     nodes.lines[0].cut(true);
     first.abort();
-    let begun = tokio::time::Instant::now();
+    let begun = Clock::anchored(start()).now();
     gate.open();
     assert_eq!(nodes.get(1).await, pair("version 0", MISS));
-    assert!(begun.elapsed() <= LEASE + Duration::from_millis(500));
+    assert!(Clock::anchored(start()).since(begun) <= LEASE + Duration::from_millis(500));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_stored_holds_nobody_up() {
     let (nodes, _) = gated(4, &[("cache-control", "no-store")]);
-    let begun = tokio::time::Instant::now();
+    let begun = Clock::anchored(start()).now();
     assert_eq!(nodes.ask_all().await, ["version 0"; 4]);
     assert_eq!(nodes.calls(), 4);
-    assert!(begun.elapsed() < Duration::from_millis(500));
+    assert!(Clock::anchored(start()).since(begun) < Duration::from_millis(500));
 }
 
 #[tokio::test(start_paused = true)]
