@@ -48,6 +48,16 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = size)]
     pub(crate) cache_disk_size: u64,
 
+    /// Share what the cache stores with other gateways through this Redis or Valkey,
+    /// such as redis://127.0.0.1:6379, rediss://USER:PASSWORD@HOST or, for a Cluster,
+    /// redis+cluster://HOST,HOST
+    #[arg(long, value_name = "URL", conflicts_with = "cache_disk")]
+    pub(crate) redis: Option<Secret>,
+
+    /// How long a request may wait for Redis before it goes on without it
+    #[arg(long, value_name = "MS", default_value = "50", value_parser = millis)]
+    pub(crate) redis_timeout: Duration,
+
     /// Store and serve all that RFC 9111 permits: also what sets a cookie, when it
     /// is explicitly fresh, and stale answers while the origin fails
     #[arg(long)]
@@ -171,6 +181,22 @@ impl Flags {
     }
 }
 
+/// What is not to be printed.
+#[derive(Clone)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("...")
+    }
+}
+
 /// Why the gateway cannot start; one line that names the flag to change.
 #[derive(Debug)]
 pub(crate) struct Misuse(String);
@@ -179,6 +205,11 @@ impl Misuse {
     /// Says what is wrong with the value of `flag`, and what would be right.
     pub(crate) fn new(flag: &str, value: impl Display, wrong: impl Display) -> Self {
         Self(format!("invalid value '{value}' for '{flag}': {wrong}"))
+    }
+
+    /// The same without the value, which is nobody else's business.
+    pub(crate) fn hidden(flag: &str, wrong: impl Display) -> Self {
+        Self(format!("invalid value for '{flag}': {wrong}"))
     }
 
     /// Prints the line; the exit code is that of a wrong command line.

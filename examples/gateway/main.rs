@@ -47,6 +47,7 @@ use tower_edge::compress::CompressLayer;
 use tower_edge::core::Optional;
 use tower_edge::limit::RateLimitLayer;
 use tower_edge::metrics::{EventCounters, LatencyLayer};
+use tower_edge::redis::RedisTier;
 use tower_edge::sqlite::SqliteTier;
 
 use crate::access::AccessLayer;
@@ -125,6 +126,10 @@ fn cache(flags: &Flags, events: Arc<EventCounters>) -> Result<CacheLayer, Misuse
         true => cache.set_cookie(SetCookie::Rfc).stale_on_error(StaleOnError::Rfc),
         false => cache,
     };
+    if let Some(url) = &flags.redis {
+        let tier = RedisTier::new(&url.0).map_err(|error| Misuse::hidden("--redis", error))?;
+        return Ok(cache.tier(tier.deadline(flags.redis_timeout)));
+    }
     let Some(path) = &flags.cache_disk else { return Ok(cache) };
     let tier = SqliteTier::open(path, flags.cache_disk_size).map_err(|error| {
         let cause = error.source().map_or(String::new(), |cause| format!(": {cause}"));

@@ -23,6 +23,7 @@ mod overload;
 mod printed;
 mod proxying;
 mod rate;
+mod redis;
 mod shutdown;
 mod slow;
 mod tonic;
