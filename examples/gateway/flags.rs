@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{Parser, ValueEnum};
 use http::Uri;
 use http::uri::{Authority, Scheme};
 use tower_edge::core::Cidr;
@@ -57,6 +57,11 @@ pub(crate) struct Flags {
     /// How long a request may wait for Redis before it goes on without it
     #[arg(long, value_name = "MS", default_value = "50", value_parser = millis)]
     pub(crate) redis_timeout: Duration,
+
+    /// What becomes of what memory holds while Redis cannot be asked what others have
+    /// purged: ask the origin whether it is good, or go on using it
+    #[arg(long, value_name = "CHOICE", value_enum, default_value = "miss")]
+    pub(crate) on_outage_cache: OnOutage,
 
     /// Store and serve all that RFC 9111 permits: also what sets a cookie, when it
     /// is explicitly fresh, and stale answers while the origin fails
@@ -179,6 +184,13 @@ impl Flags {
     pub(crate) fn breaker(&self) -> bool {
         !self.bare && !self.no_breaker
     }
+}
+
+/// What the cache does without news of other nodes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum OnOutage {
+    Miss,
+    Stale,
 }
 
 /// What is not to be printed.

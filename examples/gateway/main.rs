@@ -42,7 +42,7 @@ use tokio::time::timeout;
 use tower::ServiceBuilder;
 use tower_edge::Edge;
 use tower_edge::breaker::{BreakerLayer, Trip, Window};
-use tower_edge::cache::{CacheLayer, SetCookie, StaleOnError};
+use tower_edge::cache::{CacheLayer, OnOutage, SetCookie, StaleOnError};
 use tower_edge::compress::CompressLayer;
 use tower_edge::core::Optional;
 use tower_edge::limit::RateLimitLayer;
@@ -128,7 +128,11 @@ fn cache(flags: &Flags, events: Arc<EventCounters>) -> Result<CacheLayer, Misuse
     };
     if let Some(url) = &flags.redis {
         let tier = RedisTier::new(&url.0).map_err(|error| Misuse::hidden("--redis", error))?;
-        return Ok(cache.tier(tier.deadline(flags.redis_timeout)));
+        let on_outage = match flags.on_outage_cache {
+            flags::OnOutage::Miss => OnOutage::Miss,
+            flags::OnOutage::Stale => OnOutage::Stale,
+        };
+        return Ok(cache.tier(tier.deadline(flags.redis_timeout)).on_outage(on_outage));
     }
     let Some(path) = &flags.cache_disk else { return Ok(cache) };
     let tier = SqliteTier::open(path, flags.cache_disk_size).map_err(|error| {

@@ -163,6 +163,48 @@ async fn what_one_gateway_has_fetched_the_other_answers_and_so_after_a_restart()
     assert_eq!(third.stop().await, "");
 }
 
+/// The version of a page that came.
+fn version(answer: &str) -> u64 {
+    let (_, version) = body(answer).lines().next().unwrap().split_once(' ').unwrap();
+    version.parse().unwrap()
+}
+
+#[tokio::test]
+async fn what_is_changed_through_one_gateway_no_other_goes_on_serving() {
+    let (server, (origin, _)) = (Server::start().await, versions().await);
+    let [first, second] = [on(&server.url(), &origin).await, on(&server.url(), &origin).await];
+    let request = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    for _ in 0..30 {
+        let old = version(&ask(second.address(), "/a").await);
+        let changed = version(&first.exchange(request).await);
+        assert!(changed > old);
+        soon(async { while version(&ask(second.address(), "/a").await) <= changed {} }).await;
+        for gateway in [&first, &second] {
+            assert!(version(&ask(gateway.address(), "/a").await) > changed);
+        }
+    }
+    assert_eq!((first.stop().await, second.stop().await), (String::new(), String::new()));
+}
+
+#[tokio::test]
+async fn without_news_of_others_memory_is_believed_only_where_that_is_chosen() {
+    let (mut server, (origin, _)) = (Server::start().await, versions().await);
+    let (url, patience) = (server.url(), "5000");
+    let flags = ["--redis", &url, "--origin", &origin, "--redis-timeout", patience];
+    let believing = gateway(&[&flags[..], &["--on-outage-cache", "stale"]].concat()).await;
+    let careful = gateway(&flags).await;
+    for gateway in [&believing, &careful] {
+        soon(async { while !has(gateway, "/a").await {} }).await;
+    }
+    server.kill().await;
+    soon(async { while has(&careful, "/a").await {} }).await;
+    for _ in 0..10 {
+        assert!(has(&believing, "/a").await && !has(&careful, "/a").await);
+    }
+    server.restart().await;
+    soon(async { while !has(&careful, "/a").await {} }).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_is_killed_and_comes_back_is_no_error_to_anybody() {
     let (mut server, (origin, given)) = (Server::start().await, versions().await);
@@ -261,6 +303,7 @@ async fn a_url_that_is_none_is_refused_and_not_shown() {
         (&["--redis", "redis://:secret@h:port"], "redis://HOST"),
         (&["--redis", "redis://:secret@h", "--cache-disk", "c.db"], "'--cache-disk <PATH>'"),
         (&["--redis", "redis://:secret@h", "--redis-timeout", "0"], "5000"),
+        (&["--redis", "redis://:secret@h", "--on-outage-cache", "x"], "--on-outage-cache"),
     ] {
         let error = refused(&[&["--listen", "127.0.0.1:0"], flags].concat()).await;
         assert!(error.contains("--redis") && error.contains(right), "{error}");

@@ -39,29 +39,30 @@ impl Connection {
         }
     }
 
-    /// Sends commands about several resources and, behind all of them, a last one:
-    /// in one trip to one node; to a Cluster in one to each, and one for the last.
+    /// Sends commands about several resources and, behind all of them, some about
+    /// the log: in one trip to one node; to a Cluster in one to each, and one more.
+    /// The replies to the first, and those to the last.
     pub(crate) async fn ask_of_many(
         &mut self,
         resources: Vec<Vec<Cmd>>,
-        last: Cmd,
-    ) -> Result<(Vec<Value>, Value), Failure> {
-        let mut replies = match self {
+        last: Vec<Cmd>,
+    ) -> Result<(Vec<Value>, Vec<Value>), Failure> {
+        match self {
             Self::One(_) => {
-                let all = resources.into_iter().flatten().chain([last]).collect();
-                self.ask_all(all).await?
+                let at = resources.iter().map(Vec::len).sum();
+                let all = resources.into_iter().flatten().chain(last).collect();
+                let mut replies = self.ask_all(all).await?;
+                let last = replies.split_off(at);
+                Ok((replies, last))
             }
             Self::Cluster(connection) => {
                 let each = resources.into_iter().map(|commands| {
                     let mut connection = Self::Cluster(connection.clone());
                     async move { connection.ask_all(commands).await }
                 });
-                let mut replies: Vec<_> = try_join_all(each).await?.into_iter().flatten().collect();
-                replies.push(self.ask(&last).await?);
-                replies
+                let replies = try_join_all(each).await?.into_iter().flatten().collect();
+                Ok((replies, self.ask_all(last).await?))
             }
-        };
-        let last = replies.pop().ok_or(Failure::Foreign)?;
-        Ok((replies, last))
+        }
     }
 }

@@ -41,6 +41,11 @@ impl Names {
     pub(crate) fn notes(&self) -> String {
         format!("{}:{{log}}:notes", self.prefix)
     }
+
+    /// The stream of changes.
+    pub(crate) fn changes(&self) -> String {
+        format!("{}:{{log}}:changes", self.prefix)
+    }
 }
 
 impl Digest {
@@ -82,7 +87,9 @@ mod tests {
         let chunk = names.chunk(digest, 7, 255, 3);
         assert_eq!(chunk, format!("{resource}:00000000000000ff:3"));
         assert_eq!(tag(&resource), tag(&chunk));
-        assert_eq!(tag(&names.generation()), tag(&names.notes()));
+        for name in [names.notes(), names.changes()] {
+            assert_eq!(tag(&names.generation()), tag(&name));
+        }
         assert_ne!(Digest::of(b"http://h/a"), digest);
     }
 

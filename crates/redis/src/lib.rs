@@ -28,6 +28,12 @@
 //!   to be the one that tries.
 //! - **Believes** nothing: what is not of the key that it asked for ends the
 //!   connection; a record has a version and a checksum for the cache to compare.
+//! - **Tells** nodes of each other: what one purges, puts or removes is in a log that
+//!   all of them read, each waiting for news on a connection of its own. They come
+//!   within milliseconds. Who has heard nothing for twice the
+//!   [heartbeat](RedisTier::heartbeat) and the deadline, 550 ms by default, believes
+//!   nothing in its memory any more until it has read all that is noted: so long may
+//!   a node go on using what another has purged, and never longer.
 //! - **Logs** at most once a second (`tracing`), never a name or a password.
 //!
 //! # What lies in Redis
@@ -40,10 +46,15 @@
 //! | `P:{D}:G:I:N` | string | the chunk with the number `N` of a record `I` that is larger than a [chunk](RedisTier::chunks), 512 KiB; in the slot of its resource |
 //! | `P:{log}:generation` | string | which generation counts: to clear is to write another one, however much there is; what is left goes when its time is over |
 //! | `P:{log}:notes` | stream | the purges, up to some 65,536: their ids are their numbers |
+//! | `P:{log}:changes` | stream | which keys were changed, and generations that began: some 4,096 entries of up to 16 KiB |
 //!
 //! A record in chunks takes one more trip, for all of them; one that lacks a chunk
-//! is a miss. What somebody else clears is so for looks within a second, and for
-//! writes at once.
+//! is a miss.
+//!
+//! Streams, and not the tracking of clients by the server: what has come since is
+//! known by the ids, after a lost connection too, and a gap is found out, since a
+//! stream says where it begins. Tracking tells what was changed while somebody was
+//! connected, and all must be forgotten after that.
 //!
 //! # When something fails
 //!
@@ -52,6 +63,9 @@
 //! | Redis is not there, at the start or later | looks are misses at once, or after the deadline until the circuit opens; the cache goes on from memory and from the origin |
 //! | it hangs, or the way there is silent | looks are misses after the deadline until the circuit opens; a connection with three such in a row is replaced |
 //! | it is back | found out within 5 seconds, without a restart |
+//! | a node hears no news | it validates what it holds before it answers, or goes on ([`CacheLayer::on_outage`]); then it reads what was noted |
+//! | more has happened than the log holds, while a node heard nothing | it forgets its memory |
+//! | a fail-over loses what was acknowledged | found out by nodes that had heard of it, which forget their memory and keep to the purges; nodes that had not heard never will |
 //! | a master of a Cluster dies | looks and writes in its slots are misses and failures, up to the deadline each; the others go on |
 //! | it has lost its data | all is a miss; purges that were noted are forgotten, and with them all records of before them |
 //! | it has no memory left and may not evict | puts fail; removals do not |
@@ -60,7 +74,9 @@
 //! | a write is given up, and made after all, late | it undoes nothing of the writes behind it within a minute: those leave a number that it does not have |
 //!
 //! A look or a write may be dropped at any time. What was sent may be done then, as
-//! one that was given up.
+//! one that was given up. News that are dropped come again.
+//!
+//! [`CacheLayer::on_outage`]: tower_edge_cache::CacheLayer::on_outage
 //!
 //! # Rights
 //!
@@ -68,7 +84,7 @@
 //!
 //! ```text
 //! ACL SETUSER edge on >secret resetkeys ~tower-edge:* resetchannels -@all \
-//!     +hgetall +get +set +unlink +eval +exists +xadd +xrange \
+//!     +hgetall +get +set +unlink +eval +exists +xadd +xrange +xrevrange +xread \
 //!     +hget +hset +hdel +hstrlen +hkeys +pttl +pexpire
 //! ```
 //!
@@ -76,8 +92,6 @@
 //!
 //! # What it does not
 //!
-//! - Nodes do not tell each other what they have in memory: what one purges is gone
-//!   from Redis, and from the memory of others when they look it up again.
 //! - Redis is not asked to keep anything: it may evict and lose what it likes. Nor
 //!   does the tier bound what it holds there; `maxmemory` does.
 //! - It does not read from replicas, and does not find masters by Sentinels.
@@ -89,6 +103,7 @@ mod fence;
 mod generation;
 mod keys;
 mod link;
+mod log;
 mod looking;
 mod noting;
 mod numbers;

@@ -1,7 +1,6 @@
 //! Looks: what there is of a resource.
 
 use bytes::{Bytes, BytesMut};
-use futures_util::future::join;
 use redis::{Value, cmd};
 
 use crate::address::Connection;
@@ -20,18 +19,7 @@ impl Shared {
         let generation = self.generation(&mut connection).await?;
         let mut command = cmd("HGETALL");
         command.arg(self.names.resource(digest, generation));
-        let reply = if self.generation.is_due(self.watch.roughly()) {
-            let mut other = connection.clone();
-            let (reply, noted) =
-                join(connection.ask(&command), self.ask_generation(&mut other)).await;
-            // Who does not know does as before.
-            if noted.is_ok_and(|noted| noted != generation) {
-                return Ok(Vec::new());
-            }
-            reply?
-        } else {
-            connection.ask(&command).await?
-        };
+        let reply = connection.ask(&command).await?;
         let (mut records, mut pointers) = (Vec::new(), Vec::new());
         for stored in fields(digest, reply)? {
             match stored {

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use tower_edge_cache::Notes;
 
-/// An entry of the stream.
+/// An entry of the stream of notes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) number: u64,
@@ -21,6 +21,11 @@ pub(crate) fn number(id: &[u8]) -> Option<u64> {
     let (millis, sequence) = (millis.parse::<u64>().ok()?, sequence.parse::<u64>().ok()?);
     let fits = millis < 1 << (64 - SEQUENCE) && sequence < 1 << SEQUENCE;
     fits.then_some(millis << SEQUENCE | sequence)
+}
+
+/// The id of a number.
+pub(crate) fn id(number: u64) -> String {
+    format!("{}-{}", number >> SEQUENCE, number & ((1 << SEQUENCE) - 1))
 }
 
 /// The notes of a whole stream. What came before its first entry is forgotten.
@@ -45,6 +50,7 @@ mod tests {
         let ids = ["0-1", "0-2", "1-0", "1699999999999-1048575", "1700000000000-0"];
         let numbers: Vec<_> = ids.iter().map(|id| number(id.as_bytes()).unwrap()).collect();
         assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
+        assert!(numbers.iter().zip(ids).all(|(number, text)| id(*number) == text));
         for wrong in ["", "1", "-", "a-1", "1-b", "1-1048576", "17592186044416-0", "\u{fc}-1"] {
             assert_eq!(number(wrong.as_bytes()), None, "{wrong}");
         }

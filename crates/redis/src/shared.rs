@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     /// For looks, so that no write holds them up.
     pub(crate) looks: Link,
     pub(crate) writes: Link,
+    /// For news, which are waited for.
+    pub(crate) news: Link,
     pub(crate) generation: Generation,
     pub(crate) fence: Fence,
     pub(crate) trouble: Trouble,
@@ -58,16 +60,15 @@ impl Shared {
         connection: &mut Connection,
         reply: Value,
     ) -> Result<u64, Failure> {
-        if !matches!(reply, Value::Nil) {
-            return self.generation.learn(&reply);
+        if let Value::BulkString(noted) = reply {
+            return self.generation.learn(&noted);
         }
-        let (drawn, mut command) = (draw(), cmd("SET"));
-        let text = generation::text(drawn);
+        let (text, mut command) = (generation::text(draw()), cmd("SET"));
         command.arg(self.names.generation()).arg(&text).arg("NX").arg("GET");
         match connection.ask(&command).await? {
-            Value::Nil => self.generation.learn(&Value::BulkString(text.into())),
+            Value::Nil => self.generation.learn(text.as_bytes()),
             // Somebody was faster.
-            noted => self.generation.learn(&noted),
+            noted => self.generation.learn(&bytes(noted)?),
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tower_edge_breaker::{BreakerHandle, BreakerLayer, CircuitHandle, Trip, Window};
-use tower_edge_cache::{Change, Notes, Tier, TierFuture};
+use tower_edge_cache::{Change, News, Notes, Tier, TierFuture};
 use tower_edge_core::{Clock, Key, Outcome, Stopwatch};
 
 use crate::address::{Address, Connection};
@@ -18,6 +18,7 @@ use crate::fence::Fence;
 use crate::generation::{Generation, draw};
 use crate::keys::{Digest, Names};
 use crate::link::Link;
+use crate::log::Position;
 use crate::shared::Shared;
 use crate::trouble::Trouble;
 
@@ -49,9 +50,11 @@ pub struct RedisTier {
     circuit: CircuitHandle,
     /// The notes that are being read.
     notes: Mutex<Option<Reading>>,
+    /// Up to where the log is known here.
+    position: Mutex<Option<Position>>,
 }
 
-type Reading = JoinHandle<Result<Notes, Failure>>;
+type Reading = JoinHandle<Result<(Notes, Position), Failure>>;
 
 /// What a tier is made of.
 #[derive(Clone, Debug)]
@@ -59,6 +62,7 @@ struct Plan {
     address: Address,
     names: Names,
     deadline: Duration,
+    heartbeat: Duration,
     chunk: usize,
     clock: Clock,
 }
@@ -75,7 +79,8 @@ impl RedisTier {
     pub fn new(url: &str) -> Result<Self, UrlError> {
         let (address, names) = (Address::parse(url)?, Names::new("tower-edge"));
         let clock = Clock::system();
-        Ok(Self::of(Plan { address, names, deadline: DEADLINE, chunk: CHUNK, clock }))
+        let (deadline, heartbeat) = (DEADLINE, HEARTBEAT);
+        Ok(Self::of(Plan { address, names, deadline, heartbeat, chunk: CHUNK, clock }))
     }
 
     /// Begins all keys with `prefix` and a colon, to tell several caches of one
@@ -97,6 +102,19 @@ impl RedisTier {
     pub fn deadline(self, deadline: Duration) -> Self {
         assert!(!deadline.is_zero(), "no answer takes no time");
         self.with(|plan| plan.deadline = deadline)
+    }
+
+    /// Hears something of Redis at least so often, if only that there is no news; 250
+    /// ms at first. When nothing was heard for twice as long and the deadline, what
+    /// memory holds is not believed any more.
+    ///
+    /// # Panics
+    ///
+    /// If it is less than a millisecond, or more than half a second.
+    pub fn heartbeat(self, heartbeat: Duration) -> Self {
+        let bounds = Duration::from_millis(1)..=Duration::from_millis(500);
+        assert!(bounds.contains(&heartbeat), "a millisecond to half a second");
+        self.with(|plan| plan.heartbeat = heartbeat)
     }
 
     /// Keeps records of more than so many bytes in chunks of this size. They take a
@@ -128,10 +146,6 @@ impl RedisTier {
         self.breaker.clone()
     }
 
-    fn reading(&self) -> MutexGuard<'_, Option<Reading>> {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn of(plan: Plan) -> Self {
         let shared = Arc::new(plan.shared());
         let checked = shared.clone();
@@ -149,7 +163,8 @@ impl RedisTier {
             })
             .handle();
         let circuit = breaker.circuit(&Key::GLOBAL);
-        Self { plan, shared, breaker, circuit, notes: Mutex::default() }
+        let (notes, position) = (Mutex::default(), Mutex::default());
+        Self { plan, shared, breaker, circuit, notes, position }
     }
 
     fn with(mut self, set: impl FnOnce(&mut Plan)) -> Self {
@@ -195,7 +210,7 @@ impl Tier for RedisTier {
     /// whoever does not wait to the end leaves to the next.
     fn notes(&self) -> TierFuture<'_, Notes> {
         Box::pin(async move {
-            let kept = self.reading().take();
+            let kept = lock(&self.notes).take();
             let mut reading = match kept {
                 Some(reading) => reading,
                 None => {
@@ -208,11 +223,44 @@ impl Tier for RedisTier {
                 }
             };
             match timeout(self.plan.deadline, &mut reading).await {
-                Ok(Ok(notes)) => Ok(notes?),
+                Ok(Ok(read)) => {
+                    let (notes, position) = read?;
+                    *lock(&self.position) = Some(position);
+                    Ok(notes)
+                }
                 Ok(Err(_)) => Err(Failure::NoRuntime.into()),
                 Err(_) => {
-                    *self.reading() = Some(reading);
+                    *lock(&self.notes) = Some(reading);
                     Err(Failure::Late.into())
+                }
+            }
+        })
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    /// Not behind the circuit: to wait is what it is for, and it is asked for by one
+    /// task, with pauses when it fails.
+    fn news(&self) -> TierFuture<'_, News> {
+        Box::pin(async move {
+            let Some(from) = *lock(&self.position) else {
+                return Ok(News { missed: true, ..News::default() });
+            };
+            let (shared, heartbeat) = (&self.shared, self.plan.heartbeat);
+            let (number, connection) = shared.news.open().await?;
+            let told = shared.news(connection, from, heartbeat);
+            let told = timeout(2 * heartbeat + self.plan.deadline, told).await;
+            match told.unwrap_or(Err(Failure::Late)) {
+                Ok((news, position)) => {
+                    *lock(&self.position) = Some(position);
+                    Ok(news)
+                }
+                Err(failure) => {
+                    shared.news.give_up(number);
+                    shared.tell(&shared.news, Some(&failure));
+                    Err(failure.into())
                 }
             }
         })
@@ -229,6 +277,7 @@ impl Plan {
             watch: Stopwatch::start(self.clock),
             looks: Link::new(self.address.clone()),
             writes: Link::new(self.address.clone()),
+            news: Link::new(self.address.clone()),
             generation: Generation::default(),
             fence: Fence::default(),
             trouble: Trouble::default(),
@@ -275,7 +324,13 @@ where
     done
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 const DEADLINE: Duration = Duration::from_millis(50);
+
+const HEARTBEAT: Duration = Duration::from_millis(250);
 
 /// How long a write may take, for which nobody waits.
 const WRITING: Duration = Duration::from_secs(1);

@@ -30,23 +30,25 @@ impl Shared {
         if clear.is_some() {
             self.renew(&mut connection).await?;
         }
-        let changes = &changes[clear.map_or(0, |at| at + 1)..];
+        let (mut by_key, mut keys) = (BTreeMap::<Digest, Vec<_>>::new(), BTreeMap::new());
+        for change in &changes[clear.map_or(0, |at| at + 1)..] {
+            if let Change::Put { key, .. } | Change::Remove { key, .. } = change {
+                let digest = Digest::of(key);
+                by_key.entry(digest).or_default().push(change);
+                keys.insert(digest, key);
+            }
+        }
         for _ in 0..MOST_TURNS {
             let generation = self.generation(&mut connection).await?;
-            let mut by_key = BTreeMap::<Digest, Vec<&Change>>::new();
-            for change in changes {
-                let (Change::Put { key, .. } | Change::Remove { key, .. }) = change else {
-                    continue;
-                };
-                by_key.entry(Digest::of(key)).or_default().push(change);
-            }
-            let resource = |(digest, changes): (Digest, Vec<&Change>)| {
-                self.commands(digest, generation, &changes, fence)
+            let resource = |(digest, changes): (&Digest, &Vec<&Change>)| {
+                self.commands(*digest, generation, changes, fence)
             };
-            let commands = by_key.into_iter().map(resource).collect::<Result<Vec<_>, _>>()?;
-            let last = self.generation_command();
-            let (replies, noted) = connection.ask_of_many(commands, last).await?;
+            let commands = by_key.iter().map(resource).collect::<Result<Vec<_>, _>>()?;
+            let mut last = self.tell_changed(keys.values().copied());
+            last.push(self.generation_command());
+            let (replies, mut last) = connection.ask_of_many(commands, last).await?;
             self.unlink(&mut connection, generation, replies).await;
+            let noted = last.pop().ok_or(Failure::Foreign)?;
             // What was written to one that somebody has cleared is written again.
             if self.learn_generation(&mut connection, noted).await? == generation {
                 return Ok(());
@@ -59,8 +61,8 @@ impl Shared {
     async fn renew(&self, connection: &mut Connection) -> Result<(), Failure> {
         let (text, mut command) = (generation::text(draw()), cmd("SET"));
         command.arg(self.names.generation()).arg(&text);
-        connection.ask(&command).await?;
-        self.generation.learn(&Value::BulkString(text.into())).map(drop)
+        connection.ask_all(vec![command, self.tell_cleared(&text)]).await?;
+        self.generation.learn(text.as_bytes()).map(drop)
     }
 
     /// What makes the changes of one key: its chunks first, so that nobody is sent
@@ -128,7 +130,7 @@ impl Shared {
         });
         let commands: Vec<_> = commands.collect();
         if !commands.is_empty() {
-            let last = self.generation_command();
+            let last = vec![self.generation_command()];
             drop(connection.ask_of_many(commands, last).await);
         }
     }

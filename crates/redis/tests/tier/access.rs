@@ -30,6 +30,8 @@ async fn the_rights_that_are_documented_are_enough() {
     let own = RedisTier::new(&url).unwrap().deadline(PATIENCE).chunks(2);
     own.write(&[Change::Clear, put("k", 0, "record")]).await.unwrap();
     assert_eq!(found(&own, "k").await, ["record"]);
+    own.notes().await.unwrap();
+    assert!(!own.news().await.unwrap().missed);
     let foreign = RedisTier::new(&url).unwrap().prefix("foreign").deadline(PATIENCE);
     let error = foreign.write(&[put("k", 0, "record")]).await.unwrap_err().to_string();
     assert!(error.contains("no permissions"), "{error}");
@@ -46,6 +48,9 @@ async fn the_rights_that_are_documented_are_enough_for_a_cluster() {
     }
     let url = cluster.url().replace("://", "://edge:secret@");
     all(async || tier(&url)).await;
+    let own = RedisTier::new(&url).unwrap().deadline(PATIENCE);
+    own.notes().await.unwrap();
+    assert!(!own.news().await.unwrap().missed);
 }
 
 #[tokio::test]

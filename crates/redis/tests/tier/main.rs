@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod access;
+mod coherence;
 mod faults;
 mod keys;
+mod news;
 mod suite;
 
 use std::sync::atomic::{AtomicU64, Ordering};
