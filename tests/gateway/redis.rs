@@ -303,10 +303,10 @@ async fn a_url_that_is_none_is_refused_and_not_shown() {
         (&["--redis", "redis://:secret@h:port"], "redis://HOST"),
         (&["--redis", "redis://:secret@h", "--cache-disk", "c.db"], "'--cache-disk <PATH>'"),
         (&["--redis", "redis://:secret@h", "--redis-timeout", "0"], "5000"),
-        (&["--redis", "redis://:secret@h", "--on-outage-cache", "x"], "--on-outage-cache"),
+        (&["--redis", "redis://:secret@h", "--on-outage-cache", "x"], "miss, stale"),
     ] {
         let error = refused(&[&["--listen", "127.0.0.1:0"], flags].concat()).await;
-        assert!(error.contains("--redis") && error.contains(right), "{error}");
+        assert!(error.contains(right), "{error}");
         assert!(!error.contains("secret"), "{error}");
     }
 }
