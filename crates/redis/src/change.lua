@@ -1,14 +1,14 @@
 -- Changes the records of a resource, all of them or none.
 --
--- KEYS: its hash. ARGV: the field of who writes, the number of this write, for how
--- many milliseconds that is to be known (0 for not at all), the most variants, the
--- length of a pointer; and what is to be done, one after the other: `put`, a
--- variant, a value and how long to keep it in milliseconds; `remove` and a variant;
--- or `all`, which is to go.
+-- KEYS: its hash, and its lease. ARGV: the field of who writes, the number of this
+-- write, for how many milliseconds that is to be known (0 for not at all), the most
+-- variants, the length of a pointer; and what is to be done, one after the other:
+-- `put`, a variant, a value, how long to keep it in milliseconds, and a fence or
+-- nothing; `remove` and a variant; `all`, which is to go; or `release` and a fence.
 --
 -- Returns the pointers to chunks that are of no use any more.
-local key, writer, number, known = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local most, pointer = tonumber(ARGV[4]), tonumber(ARGV[5])
+local key, lease, writer, number = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
+local known, most, pointer = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local gone = {}
 
 -- A write that was given up may come late, after others that knew of that.
@@ -31,18 +31,33 @@ local function make_room()
   end
 end
 
+-- Whether another has got the lease since.
+local function is_overtaken(fence)
+  return fence ~= '' and tonumber(redis.call('HGET', lease, 'fence') or 0) > tonumber(fence)
+end
+
 local keep = redis.call('PTTL', key)
 local at = 6
 while ARGV[at] do
   local what, field = ARGV[at], ARGV[at + 1]
   if what == 'put' then
-    remove(field)
-    make_room()
-    redis.call('HSET', key, field, ARGV[at + 2])
-    keep = math.max(keep, tonumber(ARGV[at + 3]))
-    at = at + 4
+    local value = ARGV[at + 2]
+    if not is_overtaken(ARGV[at + 4]) then
+      remove(field)
+      make_room()
+      redis.call('HSET', key, field, value)
+      keep = math.max(keep, tonumber(ARGV[at + 3]))
+    elseif #value == pointer then
+      gone[#gone + 1] = value
+    end
+    at = at + 5
   elseif what == 'remove' then
     remove(field)
+    at = at + 2
+  elseif what == 'release' then
+    if redis.call('HGET', lease, 'fence') == field then
+      redis.call('HSET', lease, 'until', 0)
+    end
     at = at + 2
   else
     for _, each in ipairs(redis.call('HKEYS', key)) do remove(each) end

@@ -32,6 +32,11 @@ impl Names {
         format!("{}:{{{digest}}}:{generation:016x}:{id:016x}:{number}", self.prefix)
     }
 
+    /// Who has the right to fetch a resource, in its slot.
+    pub(crate) fn lease(&self, digest: Digest) -> String {
+        format!("{}:{{{digest}}}:lease", self.prefix)
+    }
+
     /// Where the generation is noted that counts.
     pub(crate) fn generation(&self) -> String {
         format!("{}:{{log}}:generation", self.prefix)
@@ -87,6 +92,7 @@ mod tests {
         let chunk = names.chunk(digest, 7, 255, 3);
         assert_eq!(chunk, format!("{resource}:00000000000000ff:3"));
         assert_eq!(tag(&resource), tag(&chunk));
+        assert_eq!(tag(&resource), tag(&names.lease(digest)));
         for name in [names.notes(), names.changes()] {
             assert_eq!(tag(&names.generation()), tag(&name));
         }

@@ -34,6 +34,8 @@
 //!   [heartbeat](RedisTier::heartbeat) and the deadline, 550 ms by default, believes
 //!   nothing in its memory any more until it has read all that is noted: so long may
 //!   a node go on using what another has purged, and never longer.
+//! - **Lets one node fetch** what all want: who has the [lease](RedisTier::lease_for)
+//!   of a resource. A fence keeps who was overtaken from writing.
 //! - **Logs** at most once a second (`tracing`), never a name or a password.
 //!
 //! # What lies in Redis
@@ -44,6 +46,7 @@
 //! |---|---|---|
 //! | `P:{D}:G` | hash | a resource: `D` is a digest of its key, `G` the generation; a field for each variant, up to 32 as in memory |
 //! | `P:{D}:G:I:N` | string | the chunk with the number `N` of a record `I` that is larger than a [chunk](RedisTier::chunks), 512 KiB; in the slot of its resource |
+//! | `P:{D}:lease` | hash | who may fetch the resource, until when, and the fence; gone a minute after it has ended |
 //! | `P:{log}:generation` | string | which generation counts: to clear is to write another one, however much there is; what is left goes when its time is over |
 //! | `P:{log}:notes` | stream | the purges, up to some 65,536: their ids are their numbers |
 //! | `P:{log}:changes` | stream | which keys were changed, and generations that began: some 4,096 entries of up to 16 KiB |
@@ -63,6 +66,7 @@
 //! | Redis is not there, at the start or later | looks are misses at once, or after the deadline until the circuit opens; the cache goes on from memory and from the origin |
 //! | it hangs, or the way there is silent | looks are misses after the deadline until the circuit opens; a connection with three such in a row is replaced |
 //! | it is back | found out within 5 seconds, without a restart |
+//! | a node dies while it fetches for all | another does when its lease has ended, 3 seconds at most |
 //! | a node hears no news | it validates what it holds before it answers, or goes on ([`CacheLayer::on_outage`]); then it reads what was noted |
 //! | more has happened than the log holds, while a node heard nothing | it forgets its memory |
 //! | a fail-over loses what was acknowledged | found out by nodes that had heard of it, which forget their memory and keep to the purges; nodes that had not heard never will |
@@ -85,7 +89,7 @@
 //! ```text
 //! ACL SETUSER edge on >secret resetkeys ~tower-edge:* resetchannels -@all \
 //!     +hgetall +get +set +unlink +eval +exists +xadd +xrange +xrevrange +xread \
-//!     +hget +hset +hdel +hstrlen +hkeys +pttl +pexpire
+//!     +hget +hmget +hset +hdel +hstrlen +hkeys +pttl +pexpire +time
 //! ```
 //!
 //! and `+cluster|slots` for a Cluster, on each of its nodes.
@@ -102,6 +106,7 @@ mod error;
 mod fence;
 mod generation;
 mod keys;
+mod leasing;
 mod link;
 mod log;
 mod looking;

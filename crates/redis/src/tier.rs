@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tower_edge_breaker::{BreakerHandle, BreakerLayer, CircuitHandle, Trip, Window};
-use tower_edge_cache::{Change, News, Notes, Tier, TierFuture};
+use tower_edge_cache::{Change, Lease, News, Notes, Tier, TierFuture};
 use tower_edge_core::{Clock, Key, Outcome, Stopwatch};
 
 use crate::address::{Address, Connection};
@@ -63,6 +63,7 @@ struct Plan {
     names: Names,
     deadline: Duration,
     heartbeat: Duration,
+    lease: Duration,
     chunk: usize,
     clock: Clock,
 }
@@ -79,8 +80,15 @@ impl RedisTier {
     pub fn new(url: &str) -> Result<Self, UrlError> {
         let (address, names) = (Address::parse(url)?, Names::new("tower-edge"));
         let clock = Clock::system();
-        let (deadline, heartbeat) = (DEADLINE, HEARTBEAT);
-        Ok(Self::of(Plan { address, names, deadline, heartbeat, chunk: CHUNK, clock }))
+        Ok(Self::of(Plan {
+            address,
+            names,
+            deadline: DEADLINE,
+            heartbeat: HEARTBEAT,
+            lease: LEASE,
+            chunk: CHUNK,
+            clock,
+        }))
     }
 
     /// Begins all keys with `prefix` and a colon, to tell several caches of one
@@ -115,6 +123,17 @@ impl RedisTier {
         let bounds = Duration::from_millis(1)..=Duration::from_millis(500);
         assert!(bounds.contains(&heartbeat), "a millisecond to half a second");
         self.with(|plan| plan.heartbeat = heartbeat)
+    }
+
+    /// Lets one node at a time fetch what all want, for so long unless it asks again;
+    /// 3 seconds at first. When it dies another goes on after that.
+    ///
+    /// # Panics
+    ///
+    /// If it is less than a millisecond.
+    pub fn lease_for(self, time: Duration) -> Self {
+        assert!(time.as_millis() > 0, "a millisecond at least");
+        self.with(|plan| plan.lease = time)
     }
 
     /// Keeps records of more than so many bytes in chunks of this size. They take a
@@ -241,6 +260,14 @@ impl Tier for RedisTier {
         true
     }
 
+    fn lease<'a>(&'a self, key: &'a [u8]) -> TierFuture<'a, Lease> {
+        let (shared, lasts) = (&self.shared, self.plan.lease);
+        let ask = move |connection| shared.lease(connection, Digest::of(key), lasts);
+        Box::pin(async move {
+            Ok(call(shared, &self.circuit, &shared.looks, self.plan.deadline, ask).await?)
+        })
+    }
+
     /// Not behind the circuit: to wait is what it is for, and it is asked for by one
     /// task, with pauses when it fails.
     fn news(&self) -> TierFuture<'_, News> {
@@ -331,6 +358,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const DEADLINE: Duration = Duration::from_millis(50);
 
 const HEARTBEAT: Duration = Duration::from_millis(250);
+const LEASE: Duration = Duration::from_secs(3);
 
 /// How long a write may take, for which nobody waits.
 const WRITING: Duration = Duration::from_secs(1);

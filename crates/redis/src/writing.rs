@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use redis::{Cmd, Value, cmd};
 use tower_edge_cache::Change;
 
@@ -23,8 +24,7 @@ impl Shared {
         changes: Vec<Change>,
         fence: (u64, Duration),
     ) -> Result<(), Failure> {
-        let is_known =
-            |change: &Change| matches!(change, Change::Put { .. } | Change::Remove { .. });
+        let is_known = |change: &Change| key_of(change).is_some();
         // Whatever else there may be: less is never wrong.
         let clear = changes.iter().rposition(|change| !is_known(change));
         if clear.is_some() {
@@ -32,7 +32,7 @@ impl Shared {
         }
         let (mut by_key, mut keys) = (BTreeMap::<Digest, Vec<_>>::new(), BTreeMap::new());
         for change in &changes[clear.map_or(0, |at| at + 1)..] {
-            if let Change::Put { key, .. } | Change::Remove { key, .. } = change {
+            if let Some(key) = key_of(change) {
                 let digest = Digest::of(key);
                 by_key.entry(digest).or_default().push(change);
                 keys.insert(digest, key);
@@ -79,15 +79,17 @@ impl Shared {
         let script = if changes.iter().any(is_put) { CHANGE } else { REMOVE };
         let mut commands = Vec::new();
         let mut all = cmd("EVAL");
-        all.arg(script).arg(1).arg(self.names.resource(digest, generation));
+        all.arg(script).arg(2).arg(self.names.resource(digest, generation));
+        all.arg(self.names.lease(digest));
         all.arg(&self.writer).arg(number).arg(millis(known)).arg(MOST_VARIANTS).arg(POINTER);
         for change in changes {
             match change {
-                Change::Put { variant, record, keep, .. } => {
+                Change::Put { variant, record, keep, fence, .. } => {
                     let keep = millis(*keep);
+                    let fence = fence.map_or(String::new(), |fence| fence.to_string());
                     all.arg("put").arg(&variant.to_be_bytes());
                     if record.len() <= self.chunk {
-                        all.arg(value::whole(digest, record)).arg(keep);
+                        all.arg(value::whole(digest, record)).arg(keep).arg(fence);
                         continue;
                     }
                     let chunks = u32::try_from(record.len().div_ceil(self.chunk));
@@ -100,11 +102,12 @@ impl Shared {
                         set.arg(name).arg(chunk).arg("PX").arg(keep.max(1));
                         commands.push(set);
                     }
-                    all.arg(value::chunked(digest, &pointer)).arg(keep);
+                    all.arg(value::chunked(digest, &pointer)).arg(keep).arg(fence);
                 }
                 Change::Remove { variant: Some(variant), .. } => {
                     all.arg("remove").arg(&variant.to_be_bytes());
                 }
+                Change::Release { fence, .. } => _ = all.arg("release").arg(*fence),
                 _ => _ = all.arg("all"),
             }
         }
@@ -133,6 +136,16 @@ impl Shared {
             let last = vec![self.generation_command()];
             drop(connection.ask_of_many(commands, last).await);
         }
+    }
+}
+
+/// The key that a change is about, if it is about one.
+fn key_of(change: &Change) -> Option<&Bytes> {
+    match change {
+        Change::Put { key, .. } | Change::Remove { key, .. } | Change::Release { key, .. } => {
+            Some(key)
+        }
+        _ => None,
     }
 }
 

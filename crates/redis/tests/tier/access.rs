@@ -30,6 +30,7 @@ async fn the_rights_that_are_documented_are_enough() {
     let own = RedisTier::new(&url).unwrap().deadline(PATIENCE).chunks(2);
     own.write(&[Change::Clear, put("k", 0, "record")]).await.unwrap();
     assert_eq!(found(&own, "k").await, ["record"]);
+    own.lease(b"k").await.unwrap();
     own.notes().await.unwrap();
     assert!(!own.news().await.unwrap().missed);
     let foreign = RedisTier::new(&url).unwrap().prefix("foreign").deadline(PATIENCE);
@@ -49,6 +50,7 @@ async fn the_rights_that_are_documented_are_enough_for_a_cluster() {
     let url = cluster.url().replace("://", "://edge:secret@");
     all(async || tier(&url)).await;
     let own = RedisTier::new(&url).unwrap().deadline(PATIENCE);
+    own.lease(b"k").await.unwrap();
     own.notes().await.unwrap();
     assert!(!own.news().await.unwrap().missed);
 }

@@ -38,7 +38,7 @@ async fn a_hash_stays_as_long_as_the_record_of_it_that_is_of_use_longest() {
     let tier = tier(&server.url());
     let put = |variant, seconds| {
         let keep = std::time::Duration::from_secs(seconds);
-        Change::Put { key: "k".into(), variant, record: "r".into(), keep }
+        Change::Put { key: "k".into(), variant, record: "r".into(), keep, fence: None }
     };
     for (change, least, most) in [
         (put(0, 100), 90, 100),

@@ -6,6 +6,7 @@ mod access;
 mod coherence;
 mod faults;
 mod keys;
+mod leases;
 mod news;
 mod suite;
 
@@ -25,7 +26,7 @@ fn tier(url: &str) -> RedisTier {
 
 fn put(key: &str, variant: u128, record: impl Into<Bytes>) -> Change {
     let (key, record) = (Bytes::from(key.to_owned()), record.into());
-    Change::Put { key, variant, record, keep: Duration::from_secs(600) }
+    Change::Put { key, variant, record, keep: Duration::from_secs(600), fence: None }
 }
 
 fn remove(key: &str) -> Change {
