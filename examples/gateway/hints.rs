@@ -36,9 +36,15 @@ fn hints(flags: &Flags) -> impl Iterator<Item = &'static str> {
     let timing = flags.server_timing && flags.latency();
     let demo = flags.origin.is_none();
     let login = if flags.cache_rfc { LOGIN_RFC } else { LOGIN };
-    [(true, pages), (demo && flags.cache(), login), (timing, TIMING), (demo, DEMO_STREAMS)]
-        .into_iter()
-        .filter_map(|(wanted, hints)| wanted.then_some(hints))
+    [
+        (true, pages),
+        (demo && flags.cache(), login),
+        (demo && flags.compress(), ENCODED),
+        (timing, TIMING),
+        (demo, DEMO_STREAMS),
+    ]
+    .into_iter()
+    .filter_map(|(wanted, hints)| wanted.then_some(hints))
 }
 
 const ANY_ORIGIN: &str = "\
@@ -76,6 +82,11 @@ curl -i GATEWAY/json
   # from the origin every time: no Age, no Cache-Status
 curl -i GATEWAY/slow
   # takes a second, every time
+";
+
+const ENCODED: &str = "\
+curl -i GATEWAY/ --compressed
+  # fewer bytes on the way: Content-Encoding says how, and curl decodes them
 ";
 
 const TIMING: &str = "\

@@ -29,6 +29,12 @@ async fn commands_printed_without_the_cache_do_what_they_say() {
 }
 
 #[tokio::test]
+async fn commands_printed_without_compression_do_what_they_say() {
+    let gateway = gateway(&["--no-compress"]).await;
+    assert!(!gateway.tries().iter().any(|(command, _)| command.contains("--compressed")));
+}
+
+#[tokio::test]
 async fn commands_printed_without_any_layer_do_what_they_say() {
     try_all(&["--bare", "--server-timing"]).await;
 }
@@ -113,6 +119,15 @@ async fn check(command: &str, claim: &str) {
             [first, second].iter().all(|said| {
                 said.contains(" 200 ") && !said.contains("\nage:") && !said.contains("cache-status")
             })
+        }
+        "fewer bytes on the way: Content-Encoding says how, and curl decodes them" => {
+            let plain = run(&command.replace(" --compressed", "")).await;
+            let said = run(command).await;
+            let size = run(&format!("{command} -s -o /dev/null -w '%{{size_download}}'")).await;
+            said.contains("\r\ncontent-encoding: ")
+                && !plain.contains("content-encoding")
+                && body(&said) == body(&plain)
+                && size.parse::<usize>().unwrap() < body(&plain).len()
         }
         "Server-Timing says how long the layers took" => {
             let said = run(command).await;
