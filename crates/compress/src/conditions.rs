@@ -1,4 +1,4 @@
-use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tower_edge_core::Coding;
 
@@ -11,7 +11,9 @@ use crate::tag::{MARK, Tag, tags};
 /// stands the tag without it: the state of the resource is the same. A range of
 /// encoded bytes is none of the plain ones, so the whole is asked for; where a date
 /// is the validator nobody can tell which bytes it means, so that is done where the
-/// whole would be `encoded`.
+/// whole would be `encoded`. Who wants no other bytes than the rest of those it has
+/// (`If-Match` with a range, RFC 9110 §13.1.1) is told that they are not there: then the
+/// tag stays alone, and is no tag of the service's.
 pub(crate) fn ask_plainly(
     headers: &mut HeaderMap,
     accepts: impl Fn(Coding) -> bool,
@@ -28,7 +30,12 @@ pub(crate) fn ask_plainly(
             headers.remove(IF_RANGE);
         }
     }
-    unmark(headers, IF_MATCH, |_| true);
+    if encoded && headers.contains_key(IF_UNMODIFIED_SINCE) {
+        headers.remove(RANGE);
+    }
+    if !headers.contains_key(RANGE) {
+        unmark(headers, IF_MATCH, |_| true);
+    }
     unmark(headers, IF_NONE_MATCH, accepts)
 }
 
@@ -133,6 +140,18 @@ mod tests {
             (&[(NONE, "\"v1+br5\"")], &[(NONE, "\"v1+br5\"")], Some("\"v1+br5\"")),
             (&[(NONE, "\"a+b\"")], &[(NONE, "\"a+b\"")], Some("\"a+b\"")),
             (&[("if-match", "\"v1+br5\"")], &[("if-match", "\"v1+br5\", \"v1\"")], None),
+            (&[("if-match", "W/\"v1\"")], &[("if-match", "W/\"v1\"")], None),
+            (&[("if-match", "*")], &[("if-match", "*")], None),
+            (
+                &[("if-match", "\"v1+gzip6\""), ("range", "bytes=5-")],
+                &[("if-match", "\"v1+gzip6\""), ("range", "bytes=5-")],
+                None,
+            ),
+            (
+                &[("if-match", "\"v1+br5\""), ("range", "bytes=5-"), ("if-range", "\"v1+br5\"")],
+                &[("if-match", "\"v1+br5\", \"v1\"")],
+                None,
+            ),
         ] {
             let mut headers = map(request);
             let asked = ask_plainly(&mut headers, but_br, true);

@@ -44,8 +44,13 @@
 //! same bytes each time, for flushes depend on pauses: their tag becomes weak, and so
 //! does the one that HEAD is told. A weak tag stays weak. What a client has it may
 //! name in `If-None-Match` and `If-Match`: the service is asked about `"v1"`, and a
-//! 304 names what the client named. A range (`If-Range`) of encoded bytes is never
-//! answered with one of the plain ones, but with the whole.
+//! 304 names what the client named. So who has read a stream may write if the state is
+//! that of `"v1"` still, though the tag that it was told is weak: the service compares
+//! its own, strongly.
+//!
+//! A range of encoded bytes is never answered with one of the plain ones, but with the
+//! whole (`If-Range`), or 412 if the client wants nothing else (`If-Match`). Where a
+//! date is the condition, and the whole would be encoded, it is the whole as well.
 //!
 //! # With a cache outside
 //!

@@ -233,11 +233,73 @@ async fn a_range_of_encoded_bytes_is_never_one_of_the_plain_ones() {
     }
 }
 
+/// An origin that knows a state by `tag`, and compares strongly (RFC 9110 §13.1.1).
+fn guarded(tag: &'static str) -> Play {
+    Play::new(layer(), move |request| {
+        let named = request.headers().get("if-match").map(|line| line.to_str().unwrap());
+        let same = |one: &str| one.trim() == tag && !tag.starts_with("W/");
+        let met = named.is_none_or(|named| named == "*" || named.split(',').any(same));
+        let ranged = request.headers().contains_key("range");
+        let status = if !met {
+            412
+        } else if ranged {
+            206
+        } else {
+            200
+        };
+        let head = Response::builder().status(status).header("etag", tag);
+        let head =
+            if status == 206 { head.header("content-range", "bytes 5-9/1000") } else { head };
+        let size = if status == 206 { 5 } else { 1_000 };
+        head.body(MockBody::new().data(text(size))).unwrap()
+    })
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_writer_may_name_the_state_in_any_coding() {
-    let play = origin();
-    play.read(request("PUT", &[("if-match", "\"v1+zstd3\"")])).await;
-    assert_eq!(play.upstream.requests()[0].headers["if-match"], "\"v1+zstd3\", \"v1\"");
+    for (tag, named, status) in [
+        ("\"v1\"", "\"v1\"", 200),
+        ("\"v1\"", "\"v1+zstd3\"", 200),
+        // Of a stream: its bytes are not always the same, their state is.
+        ("\"v1\"", "W/\"v1+zstd3\"", 200),
+        ("\"v1\"", "\"v0\", \"v1+br5\"", 200),
+        ("\"v1\"", "\"v0+zstd3\"", 412),
+        ("\"v1\"", "W/\"v0+zstd3\"", 412),
+        ("\"v1\"", "W/\"v1\"", 412),
+        // Weak stays weak.
+        ("W/\"v1\"", "W/\"v1+zstd3\"", 412),
+        ("W/\"v1\"", "\"v1+zstd3\"", 412),
+    ] {
+        let reply = guarded(tag).read(request("PUT", &[("if-match", named)])).await;
+        assert_eq!(reply.status, status, "{named} of {tag}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_encoded_bytes_gets_no_plain_ones_to_go_with_them() {
+    const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    for (condition, accepts, status) in [
+        (("if-match", "\"v1+gzip6\""), "gzip", 412),
+        (("if-match", "\"v1+gzip6\""), "identity", 412),
+        (("if-match", "W/\"v1+gzip6\""), "gzip", 412),
+        (("if-match", "\"v1\""), "gzip", 206),
+        (("if-range", "\"v1+gzip6\""), "gzip", 200),
+        (("if-range", "\"v1+gzip6\""), "identity", 200),
+        (("if-range", DATE), "gzip", 200),
+        (("if-range", DATE), "identity", 206),
+        (("if-unmodified-since", DATE), "gzip", 200),
+        (("if-unmodified-since", DATE), "identity", 206),
+    ] {
+        let fields = [("accept-encoding", accepts), ("range", "bytes=5-9"), condition];
+        let reply = guarded("\"v1\"").read(get(&fields)).await;
+        assert_eq!(reply.status, status, "{condition:?} {accepts}");
+        if status == 412 {
+            continue;
+        }
+        let encoded = status == 200 && accepts == "gzip";
+        assert_eq!(reply.field("content-encoding").is_some(), encoded, "{condition:?}");
+        assert_eq!(reply.field("etag"), Some(if encoded { "\"v1+gzip6\"" } else { "\"v1\"" }));
+    }
 }
 
 #[tokio::test(start_paused = true)]
