@@ -1,6 +1,7 @@
 //! What it costs to encode responses, and not to.
 //!
-//! - `bypass_no_header`: a client that asks for no coding, JSON of 1 KiB;
+//! - `bypass_no_header`: a client that asks for no coding, JSON of 1 KiB, in a response
+//!   whose fields have room for a line of `Vary`;
 //! - `bypass_type`: a browser, and an image of 1 KiB;
 //! - `gzip_1k`, `gzip_20k`, `gzip_1m`, `zstd_20k`, `br_20k`: JSON of that size, all
 //!   of it in hand;
@@ -72,7 +73,7 @@ fn tower_http<S>(inner: S) -> Compression<S> {
 }
 
 fn api(size: usize) -> Upstream {
-    Upstream::of(json(size)).field(("content-type", "application/json"))
+    Upstream::of(json(size)).field(("content-type", "application/json")).room(1)
 }
 
 /// Prints how many bytes are made of those of each scenario.

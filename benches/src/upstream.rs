@@ -16,6 +16,8 @@ use tower_service::Service;
 pub struct Upstream {
     body: &'static [u8],
     fields: Option<&'static HeaderMap>,
+    /// How many more fields there is room for.
+    room: usize,
 }
 
 impl Upstream {
@@ -25,13 +27,13 @@ impl Upstream {
     ///
     /// If that is more than 1 MiB.
     pub fn new(bytes: usize) -> Self {
-        Self { body: &BODY[..bytes], fields: None }
+        Self { body: &BODY[..bytes], fields: None, room: 0 }
     }
 
     /// Answers 200 with these bytes and no header field. They stay in memory for
     /// good.
     pub fn of(body: Vec<u8>) -> Self {
-        Self { body: body.leak(), fields: None }
+        Self { body: body.leak(), fields: None, room: 0 }
     }
 
     /// Adds a header field to each answer. The fields stay in memory for good.
@@ -42,6 +44,13 @@ impl Upstream {
         Self { fields: Some(Box::leak(Box::new(fields))), ..self }
     }
 
+    /// Leaves room for so many more fields in each answer, as maps have that a handler
+    /// or a parser has filled one by one.
+    #[must_use]
+    pub fn room(self, fields: usize) -> Self {
+        Self { room: fields, ..self }
+    }
+
     /// How many answers all upstreams of this thread gave.
     pub(crate) fn calls() -> u64 {
         CALLS.get()
@@ -50,8 +59,16 @@ impl Upstream {
     fn answer(self) -> Response<Full<Bytes>> {
         CALLS.set(CALLS.get() + 1);
         let mut response = Response::new(Full::new(Bytes::from_static(self.body)));
-        if let Some(fields) = self.fields {
-            response.headers_mut().clone_from(fields);
+        let headers = response.headers_mut();
+        match self.fields {
+            Some(fields) if self.room > 0 => {
+                headers.reserve(fields.len() + self.room);
+                for (name, value) in fields {
+                    headers.append(name, value.clone());
+                }
+            }
+            Some(fields) => headers.clone_from(fields),
+            None => {}
         }
         response
     }
