@@ -1,4 +1,4 @@
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::command::{exists, output, run};
 use crate::error::Error;
@@ -7,7 +7,7 @@ use crate::error::Error;
 ///
 /// Nothing is left running: tests start their own servers, on free ports.
 pub(crate) fn install_missing() -> Result<(), Error> {
-    let lacking = missing(&PROGRAMS, exists);
+    let lacking = missing(&PROGRAMS, is_there);
     if lacking.is_empty() {
         return Ok(());
     }
@@ -29,7 +29,7 @@ pub(crate) fn install_missing() -> Result<(), Error> {
     for mut command in installation(&packages, root) {
         run(&mut command).map_err(|error| by_hand(error.to_string()))?;
     }
-    match missing(&lacking, exists).as_slice() {
+    match missing(&lacking, is_there).as_slice() {
         [] => Ok(()),
         [Program { name, .. }, ..] => Err(by_hand(format!("`{name}` is still missing"))),
     }
@@ -38,6 +38,7 @@ pub(crate) fn install_missing() -> Result<(), Error> {
 /// A program that tests start.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Program {
+    /// Its own, or `import NAME` of a module for the Python of the system.
     name: &'static str,
     package: &'static str,
     why: &'static str,
@@ -45,6 +46,15 @@ struct Program {
 
 fn missing(programs: &[Program], exists: impl Fn(&str) -> bool) -> Vec<Program> {
     programs.iter().copied().filter(|program| !exists(program.name)).collect()
+}
+
+fn is_there(name: &str) -> bool {
+    if !name.starts_with("import ") {
+        return exists(name);
+    }
+    let mut import = Command::new(PYTHON);
+    import.args(["-c", name]).stdin(Stdio::null()).stderr(Stdio::null());
+    import.status().is_ok_and(|status| status.success())
 }
 
 /// A fresh machine may have no lists of packages yet, hence two commands.
@@ -59,16 +69,25 @@ fn installation(packages: &[&str], root: bool) -> [Command; 2] {
     [apt_get(&["update", "--quiet"]), install]
 }
 
-const PROGRAMS: [Program; 8] = [
+const PROGRAMS: [Program; 10] = [
     Program { name: "nginx", package: "nginx", why: "as an origin and a front that are not ours" },
     Program { name: "curl", package: "curl", why: "as a client that is not ours" },
     Program { name: "h2load", package: "nghttp2-client", why: "to put load on a server" },
     Program { name: "python3", package: "python3", why: "as an origin of HTTP/1.0" },
+    Program { name: "import brotli", package: "python3-brotli", why: "to decode what we encode" },
+    Program {
+        name: "import zstandard",
+        package: "python3-zstandard",
+        why: "to decode what we encode",
+    },
     Program { name: "promtool", package: "prometheus", why: "to check what Prometheus scrapes" },
     Program { name: "prometheus", package: "prometheus", why: "to scrape native histograms" },
     Program { name: "redis-server", package: "redis-server", why: "as a store that nodes share" },
     Program { name: "openssl", package: "openssl", why: "to make certificates" },
 ];
+
+/// Packages have modules for this one, whatever comes first in the path.
+const PYTHON: &str = "/usr/bin/python3";
 
 /// Keeps packages from asking questions and from starting their services: the
 /// run level is for init scripts, the other for systemd.
@@ -90,8 +109,10 @@ mod tests {
         };
         assert!(names(&|_| true).is_empty());
         let installed = names(&|name| name == "nginx");
-        let others = ["curl", "h2load", "python3", "promtool", "prometheus"];
-        assert_eq!(installed, [&others[..], &["redis-server", "openssl"]].concat());
+        let others = ["curl", "h2load", "python3", "import brotli", "import zstandard"];
+        let more = ["promtool", "prometheus", "redis-server", "openssl"];
+        assert_eq!(installed, [&others[..], &more].concat());
+        assert!(is_there("import zlib") && !is_there("import no_such_module"));
     }
 
     #[test]

@@ -26,17 +26,28 @@ fn body(plain: &[u8], cuts: &[(usize, bool)], trailers: bool) -> MockBody {
     if trailers { body.trailers(kept()) } else { body }
 }
 
-fn kept() -> HeaderMap {
+pub(crate) fn kept() -> HeaderMap {
     HeaderMap::from_iter([("x-kept".parse().unwrap(), "yes".parse().unwrap())])
 }
 
-fn play(plain: Vec<u8>, cuts: Vec<(usize, bool)>, trailers: bool) -> Play {
+/// A body of any sort, and where it is cut.
+pub(crate) fn bodies() -> impl Strategy<Value = (Vec<u8>, Vec<(usize, bool)>)> {
+    let plain = prop_oneof![
+        (0..3_000_usize).prop_map(text),
+        (0..400_usize).prop_map(noise),
+        (60_000..80_000_usize).prop_map(text),
+        prop::collection::vec(any::<u8>(), 0..64),
+    ];
+    (plain, prop::collection::vec((any::<usize>(), any::<bool>()), 0..12))
+}
+
+pub(crate) fn play(plain: Vec<u8>, cuts: Vec<(usize, bool)>, trailers: bool) -> Play {
     Play::new(CompressLayer::new().min_size(0), move |_| {
         Response::new(body(&plain, &cuts, trailers))
     })
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
@@ -44,14 +55,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn what_is_decoded_is_what_was_encoded(
-        plain in prop_oneof![
-            (0..3_000_usize).prop_map(text),
-            (0..400_usize).prop_map(noise),
-            (60_000..80_000_usize).prop_map(text),
-            prop::collection::vec(any::<u8>(), 0..64),
-        ],
-        cuts in prop::collection::vec((any::<usize>(), any::<bool>()), 0..12),
-        trailers: bool,
+        (plain, cuts) in bodies(), trailers: bool,
     ) {
         runtime().block_on(async {
             let play = play(plain.clone(), cuts, trailers);

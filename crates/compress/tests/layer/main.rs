@@ -6,5 +6,6 @@ mod contract;
 mod heads;
 mod peers;
 mod play;
+mod python;
 mod requests;
 mod streams;
