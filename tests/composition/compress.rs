@@ -280,6 +280,36 @@ async fn whoever_asks_at_the_same_time_waits_for_the_one_who_gets_the_same_codin
     assert_eq!((calls.calls(), encoded.load(Ordering::Relaxed)), (5, 4));
 }
 
+/// The 304 of what is never encoded cannot be told from that of what is.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_encoded_stays_one_response_for_all_when_it_is_validated() {
+    let clock = Clock::anchored(SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30));
+    for (media_type, size) in [("image/png", 2_000), ("text/plain", 200)] {
+        let (upstream, calls) = Upstream::new(move |_, head| {
+            let answer = Response::builder().header("cache-control", "max-age=60");
+            let answer = answer.header("etag", "\"v1\"");
+            Answer::from(match head.headers().contains_key("if-none-match") {
+                true => answer.status(304).body(MockBody::new()).unwrap(),
+                false => {
+                    let answer = answer.header("content-type", media_type);
+                    answer.body(MockBody::new().data(vec![b'x'; size]).sized()).unwrap()
+                }
+            })
+        });
+        let cache = CacheLayer::new(1 << 20).clock(clock.clone());
+        let service = Edge::new().compress(CompressLayer::new()).cache(cache).layer(upstream);
+        for turn in 1..4 {
+            for (_, accepts) in &WAYS {
+                let (status, fields, bytes) =
+                    ask(&service, &[("accept-encoding", accepts[0])]).await;
+                assert_eq!((status, bytes.len(), fields.get("vary")), (200, size, None));
+            }
+            assert_eq!(calls.calls(), turn, "{media_type}");
+            tokio::time::advance(Duration::from_secs(90)).await;
+        }
+    }
+}
+
 /// An origin that encodes some things by itself, and says so: what that gives to
 /// others is its own affair.
 #[tokio::test(start_paused = true)]

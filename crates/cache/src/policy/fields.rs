@@ -6,6 +6,7 @@ use http::header::{
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tower_edge_core::OfferedCodings;
 
 /// The fields of a response as they are stored (RFC 9111 §3.1).
 ///
@@ -34,6 +35,9 @@ pub(crate) fn stored_fields(
 /// `Content-Encoding` and `Content-Range` say what the stored bytes are: like
 /// `Content-Length` they stay. A weak tag may stand for several encodings, and a
 /// 304 for any of them.
+///
+/// A layer inside that chooses codings names `Accept-Encoding` on each 304, for it does
+/// not know what the 304 is about: of that the stored fields tell.
 pub(crate) fn updated_fields(
     stored: &HeaderMap,
     update: &HeaderMap,
@@ -42,7 +46,17 @@ pub(crate) fn updated_fields(
     const BOUND: [HeaderName; 3] = [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE];
     let mut fields = stored.clone();
     fields.remove(AGE);
-    let update = stored_fields(update, &[], responded);
+    let mut update = stored_fields(update, &[], responded);
+    let chosen = |line: &&HeaderValue| OfferedCodings::of_vary(line).is_some();
+    if update.get_all(VARY).iter().any(|line| chosen(&line)) {
+        let lines = update.get_all(VARY).iter().filter(|line| !chosen(line));
+        let own: Vec<_> = lines.cloned().collect();
+        update.remove(VARY);
+        if !own.is_empty() {
+            let known = stored.get_all(VARY).iter().filter(chosen).cloned();
+            update.extend(own.into_iter().chain(known).map(|line| (VARY, line)));
+        }
+    }
     let names = update.keys().filter(|name| !BOUND.contains(name));
     for name in names {
         fields.remove(name);
@@ -111,6 +125,8 @@ fn is_stored(name: &HeaderName, response: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tower_edge_core::Coding;
+
     use super::*;
 
     fn map(fields: &[(&str, &str)]) -> HeaderMap {
@@ -178,6 +194,32 @@ mod tests {
             DATED,
         ]);
         assert_eq!(updated_fields(&stored, &update, SystemTime::UNIX_EPOCH), expected);
+    }
+
+    #[test]
+    fn a_304_does_not_tell_that_a_coding_was_chosen() {
+        let mark = OfferedCodings::new([Coding::Br]).vary();
+        let (own, text) =
+            (HeaderValue::from_static("x"), HeaderValue::from_static("accept-encoding"));
+        for (stored, update, expected) in [
+            (&[][..], &[&mark][..], &[][..]),
+            (&[&own], &[&mark], &[&own]),
+            (&[&own, &mark], &[&mark], &[&own, &mark]),
+            (&[&mark], &[&own, &mark], &[&own, &mark]),
+            (&[], &[&own, &mark], &[&own]),
+            (&[&mark], &[&text], &[&text]),
+            (&[&text], &[&mark], &[&text]),
+            (&[&own, &mark], &[], &[&own, &mark]),
+        ] {
+            let fields = |lines: &[&HeaderValue]| -> HeaderMap {
+                lines.iter().map(|&line| (VARY, line.clone())).collect()
+            };
+            let updated = updated_fields(&fields(stored), &fields(update), SystemTime::UNIX_EPOCH);
+            let found: Vec<_> = updated.get_all(VARY).iter().collect();
+            assert_eq!(found, expected, "{stored:?} {update:?}");
+            let told = |line: &&HeaderValue| OfferedCodings::of_vary(line).is_some();
+            assert!(found.iter().map(told).eq(expected.iter().map(told)), "{stored:?} {update:?}");
+        }
     }
 
     #[test]

@@ -54,6 +54,14 @@ impl Negotiated {
         (self.offered.iter().map(Coding::as_str).collect(), chosen)
     }
 
+    /// Says again in `Vary`, of which only the text was kept, what was chosen among.
+    pub(crate) fn restore(self, response: &mut HeaderMap) {
+        let vary = self.offered.vary();
+        if let http::header::Entry::Occupied(mut lines) = response.entry(VARY) {
+            lines.iter_mut().filter(|line| **line == vary).for_each(|line| *line = vary.clone());
+        }
+    }
+
     /// Whether the choice is the same for this request.
     pub(crate) fn matches(self, request: &HeaderMap) -> bool {
         self.choice(request) == self.choice
@@ -159,6 +167,16 @@ mod tests {
             assert_eq!(Negotiated::from_names(&offered, chosen), negotiated, "{field}");
         }
         assert_eq!(Negotiated::from_names(&["sdch"], "gzip"), None);
+    }
+
+    #[test]
+    fn the_line_of_vary_is_known_again() {
+        let noted = Negotiated::of(&accepting(Some("gzip")), &response(&[mark()], None)).unwrap();
+        let lines = ["accept", "accept-encoding"].map(HeaderValue::from_static);
+        let mut fields = response(&lines, None);
+        assert!(!noted.is_by(&fields));
+        noted.restore(&mut fields);
+        assert!(noted.is_by(&fields) && fields == response(&lines, None));
     }
 
     #[test]

@@ -116,9 +116,13 @@ pub(crate) fn read(key: &[u8], record: &Bytes, moment: Moment) -> Option<Read> {
         None => None,
         Some((offered, chosen)) => Some(Negotiated::from_names(offered, chosen)?),
     };
+    let mut fields = map(&head.fields)?;
+    if let Some(coding) = coding {
+        coding.restore(&mut fields);
+    }
     let entry = Entry::new(
         StatusCode::from_u16(head.status).ok()?,
-        &map(&head.fields)?,
+        &fields,
         content(&head, record.slice_ref(body))?,
         trailers,
         Selection::from_fields(head.selection, coding)?,
