@@ -9,7 +9,7 @@ use tower_edge_core::{AcceptedCodings, BoxError, Coding, ResponseHead};
 
 use crate::CompressBody;
 use crate::conditions::named;
-use crate::fields::describe;
+use crate::fields::{describe, drop_digests};
 use crate::fitness::{Fitness, Judged, length};
 use crate::predicate::is_event_stream;
 use crate::shared::Shared;
@@ -103,7 +103,7 @@ impl Ask {
     }
 
     /// Takes the tag that a 304 has of the plain bytes for the one that the client
-    /// named.
+    /// named, and digests of them away.
     fn name_what_is_known<B>(&self, response: &mut Response<B>) {
         let not_modified = response.status() == StatusCode::NOT_MODIFIED;
         let Some(asked) = self.asked.as_ref().filter(|_| not_modified) else { return };
@@ -112,6 +112,7 @@ impl Ask {
         let tag = headers.get(ETAG).and_then(|tag| named(asked, tag, self.chosen, accepts));
         if let Some(tag) = tag {
             headers.insert(ETAG, tag);
+            drop_digests(headers);
         }
     }
 }

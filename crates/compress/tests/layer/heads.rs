@@ -222,6 +222,18 @@ async fn a_client_validates_what_it_has_in_whatever_coding() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_304_about_encoded_bytes_has_no_digest_of_the_plain_ones() {
+    for (has, digest) in [("\"v1+gzip6\"", None), ("\"v1\"", Some("sha-256=:AA==:"))] {
+        let play = Play::new(layer(), |_| {
+            let head = tagged().status(304).header("repr-digest", "sha-256=:AA==:");
+            head.body(MockBody::new()).unwrap()
+        });
+        let asked = get(&[("accept-encoding", "gzip"), ("if-none-match", has)]);
+        assert_eq!(play.read(asked).await.field("repr-digest"), digest, "{has}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_range_of_encoded_bytes_is_never_one_of_the_plain_ones() {
     for (validator, passes) in [("\"v1+gzip6\"", false), ("\"v1\"", true)] {
         let play = origin();
