@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
@@ -44,6 +45,7 @@ impl fmt::Debug for Verdict {
 pub struct ServerErrors;
 
 impl Classify for ServerErrors {
+    #[inline]
     fn head(&self, response: &ResponseHead<'_>) -> Verdict {
         if response.status().is_server_error() || grpc_failed(response.headers()) {
             Verdict::Settled(Outcome::Failure)
@@ -52,6 +54,7 @@ impl Classify for ServerErrors {
         }
     }
 
+    #[inline]
     fn trailers(&self, trailers: Option<&HeaderMap>) -> Outcome {
         match trailers {
             Some(trailers) if grpc_failed(trailers) => Outcome::Failure,
@@ -60,13 +63,56 @@ impl Classify for ServerErrors {
     }
 }
 
+/// Judges as a layer does: by its default, or by what the user chose instead.
+///
+/// The default is known when this is compiled, and costs no call through a table.
+#[derive(Clone)]
+pub struct Classifier<D> {
+    default: D,
+    own: Option<Arc<dyn Classify>>,
+}
+
+impl<D> Classifier<D> {
+    /// Judges by the default of a layer.
+    pub const fn new(default: D) -> Self {
+        Self { default, own: None }
+    }
+
+    /// Judges by `classify` from now on.
+    pub fn replace(&mut self, classify: impl Classify + 'static) {
+        self.own = Some(Arc::new(classify));
+    }
+}
+
+impl<D: Classify> Classify for Classifier<D> {
+    #[inline]
+    fn head(&self, response: &ResponseHead<'_>) -> Verdict {
+        match &self.own {
+            None => self.default.head(response),
+            Some(own) => own.head(response),
+        }
+    }
+
+    #[inline]
+    fn trailers(&self, trailers: Option<&HeaderMap>) -> Outcome {
+        match &self.own {
+            None => self.default.trailers(trailers),
+            Some(own) => own.trailers(trailers),
+        }
+    }
+}
+
+impl<D> fmt::Debug for Classifier<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Classifier").field("replaced", &self.own.is_some()).finish()
+    }
+}
+
 /// Makes an [`Outcome`] of a verdict on the head, the end of the body and the
 /// time it took.
 #[derive(Debug)]
 pub struct Judge {
     verdict: Verdict,
-    /// In nanoseconds; of all that takes longer, nothing is by default.
-    slow_after: u64,
 }
 
 impl Judge {
@@ -74,46 +120,40 @@ impl Judge {
     ///
     /// A [`Refusal`] of one of our layers is ignored, whatever `classify` is.
     #[inline]
-    pub fn new(classify: &dyn Classify, response: &ResponseHead<'_>) -> Self {
+    pub fn new(classify: &(impl Classify + ?Sized), response: &ResponseHead<'_>) -> Self {
         let verdict = match response.extensions().get::<Refusal>() {
             Some(_) => Verdict::Settled(Outcome::Ignored),
             None => classify.head(response),
         };
-        Self { verdict, slow_after: u64::MAX }
-    }
-
-    /// Calls a success slow when it took longer than `threshold`.
-    #[must_use]
-    pub fn slow_after(mut self, threshold: Duration) -> Self {
-        self.slow_after = nanos(threshold);
-        self
+        Self { verdict }
     }
 
     /// The outcome, `elapsed` after the call began.
     #[inline]
-    pub fn end(self, classify: &dyn Classify, end: &End<'_>, elapsed: Duration) -> Outcome {
-        let outcome = match (self.verdict, end) {
+    pub fn end(
+        self,
+        classify: &(impl Classify + ?Sized),
+        end: &End<'_>,
+        elapsed: Duration,
+    ) -> Outcome {
+        match (self.verdict, end) {
             (Verdict::Settled(outcome), _) => outcome,
             (_, End::Failed) => Outcome::Failure,
             (_, End::Dropped) => Outcome::Abandoned { elapsed },
             (Verdict::Open, End::Complete(trailers)) => classify.trailers(*trailers),
             (Verdict::Deferred(decide), End::Complete(trailers)) => decide(*trailers),
-        };
-        match outcome {
-            Outcome::Success if nanos(elapsed) > self.slow_after => Outcome::Slow,
-            _ => outcome,
         }
     }
 }
 
-/// 584 years are for ever.
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
 type Decide = Box<dyn FnOnce(Option<&HeaderMap>) -> Outcome + Send + Sync>;
 
+#[inline]
 fn grpc_failed(fields: &HeaderMap) -> bool {
+    !fields.is_empty() && grpc_status_failed(fields)
+}
+
+fn grpc_status_failed(fields: &HeaderMap) -> bool {
     let status = fields.get(&GRPC_STATUS).and_then(|status| status.to_str().ok());
     matches!(status.map(str::trim), Some("2" | "4" | "13" | "14" | "15"))
 }
@@ -165,15 +205,5 @@ mod tests {
     fn a_refusal_of_ours_is_ignored() {
         let refused = Response::builder().status(503).extension(Refusal::new(Reason::Overloaded));
         assert_eq!(judged(refused, End::Complete(None)), Outcome::Ignored);
-    }
-
-    #[test]
-    fn only_a_success_is_slow() {
-        for (status, outcome) in [(200, Outcome::Slow), (500, Outcome::Failure)] {
-            let response = Response::builder().status(status).body(()).unwrap();
-            let judge = Judge::new(&ServerErrors, &ResponseHead::new(&response));
-            let judge = judge.slow_after(Duration::from_millis(29));
-            assert_eq!(judge.end(&ServerErrors, &End::Complete(None), ELAPSED), outcome);
-        }
     }
 }

@@ -36,7 +36,7 @@ mod tower_http;
 mod trace;
 
 pub use body::{BodyError, BoxError, EitherBody, ReplyBody};
-pub use classify::{Classify, Judge, ServerErrors, Verdict};
+pub use classify::{Classifier, Classify, Judge, ServerErrors, Verdict};
 pub use client::{ClientIp, ForwardingField, PeerAddr};
 pub use clock::Clock;
 pub use coding::{AcceptedCodings, Coding};

@@ -55,7 +55,9 @@ impl Expected {
         if bodiless {
             return Self(0);
         }
-        Self::from(content_length(response.headers()).or_else(|| size.exact()))
+        let fields = response.headers();
+        let announced = if fields.is_empty() { None } else { content_length(fields) };
+        Self::from(announced.or_else(|| size.exact()))
     }
 
     /// Known only from the body itself, as for requests.
