@@ -93,7 +93,7 @@ impl Call {
         self.given();
         let expected = Expected::of(self.method.method(), &head, &response.body().size_hint());
         let endless = self.method == Kind::Connect || is_endless(&head);
-        let judge = Some(Judge::new(&*self.shared.classify, &head));
+        let judge = Some(Judge::new(&self.shared.classify, &head));
         let mut answered = Answered { call: self, judge, endless, retry_after: None };
         if !head.status().is_success() || endless {
             answered.note_retry_after(head.headers());
@@ -176,7 +176,7 @@ impl Tap<Bytes> for Answered {
             End::Dropped => self.call.patience(),
             _ => Duration::ZERO,
         };
-        let outcome = judge.end(&*self.call.shared.classify, &end, elapsed);
+        let outcome = judge.end(&self.call.shared.classify, &end, elapsed);
         self.call.finish(outcome, self.retry_after);
     }
 }

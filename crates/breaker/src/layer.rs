@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http::Response;
 use tokio::sync::broadcast;
 use tower_edge_core::{
-    Classify, Clock, ExtractKey, Key, Observe, OnRefuse, Refusal, RequestHead, Stopwatch,
+    Classifier, Classify, Clock, ExtractKey, Key, Observe, OnRefuse, Refusal, RequestHead,
+    Stopwatch,
 };
 use tower_layer::Layer;
 
@@ -182,7 +183,7 @@ impl BreakerLayer {
     /// layers inside are ignored whatever it says; errors and broken bodies are
     /// failures.
     pub fn classify(self, classify: impl Classify + 'static) -> Self {
-        self.with(|plan| plan.classify = Arc::new(classify))
+        self.with(|plan| plan.classify.replace(classify))
     }
 
     /// Builds the responses to refused requests.
@@ -237,7 +238,7 @@ impl<S> Layer<S> for BreakerLayer {
 #[derive(Clone)]
 struct Plan {
     clock: Clock,
-    classify: Arc<dyn Classify>,
+    classify: Classifier<Blame>,
     slow_after: Duration,
     key: Option<(Arc<dyn ExtractKey>, NonZeroU32)>,
     probe: Option<Probe>,
@@ -252,7 +253,7 @@ impl Default for Plan {
         let trips = [Trip::failure_rate(0.5, Window::time(Duration::from_secs(10)))];
         Self {
             clock: Clock::system(),
-            classify: Arc::new(Blame),
+            classify: Classifier::new(Blame),
             slow_after: Duration::from_secs(1),
             key: None,
             probe: None,

@@ -7,11 +7,12 @@ use http::Method;
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::Sender;
 use tower_edge_core::{
-    Classify, Clock, Event, ExtractKey, Key, Observe, OnRefuse, Reason, Refusal, RequestHead,
+    Classifier, Clock, Event, ExtractKey, Key, Observe, OnRefuse, Reason, Refusal, RequestHead,
     Stopwatch,
 };
 
 use crate::admission::Admission;
+use crate::blame::Blame;
 use crate::call::Call;
 use crate::circuit::{Change, Env};
 use crate::jitter::Jitter;
@@ -27,7 +28,7 @@ pub(crate) struct Shared {
     pub(crate) watch: Stopwatch,
     /// Whether a tick of the kernel is short beside all windows.
     pub(crate) rough: bool,
-    pub(crate) classify: Arc<dyn Classify>,
+    pub(crate) classify: Classifier<Blame>,
     /// In nanoseconds.
     pub(crate) slow_after: u64,
     /// Whether each call is timed from its start.

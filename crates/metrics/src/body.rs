@@ -5,7 +5,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 use tower_edge_core::{Expected, TapBody};
 
-use crate::call::Reading;
+use crate::call::Call;
 
 /// The body of [`LatencyService`](crate::LatencyService)'s responses: the inner one, whose end
 /// is the end of the request.
@@ -13,12 +13,12 @@ use crate::call::Reading;
 #[derive(Debug)]
 pub struct LatencyBody<B: Body> {
     #[pin]
-    tapped: TapBody<B, Reading>,
+    tapped: TapBody<B, Call>,
 }
 
 impl<B: Body> LatencyBody<B> {
-    pub(crate) fn new(body: B, reading: Reading, expected: Expected) -> Self {
-        Self { tapped: TapBody::new(body, reading, expected) }
+    pub(crate) fn new(body: B, call: Call, expected: Expected) -> Self {
+        Self { tapped: TapBody::new(body, call, expected) }
     }
 }
 
@@ -32,8 +32,8 @@ impl<B: Body> Body for LatencyBody<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut tapped = self.project().tapped;
         let polled = tapped.as_mut().poll_frame(cx);
-        if let Some(reading) = tapped.tap() {
-            reading.goes_on();
+        if let Some(call) = tapped.tap() {
+            call.goes_on();
         }
         polled
     }

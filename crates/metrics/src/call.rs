@@ -19,86 +19,210 @@ use crate::server_timing;
 use crate::slow::Slow;
 use crate::tally::Sample;
 
-/// A request in flight, from the call to the head of the response.
+/// A request in flight, from the call to the end of its response's body.
 ///
-/// Whoever holds it may drop it at any moment: then the request was abandoned.
+/// One value all the way, moved once, from the future into the body. Whoever
+/// holds it may drop it at any moment: then the request was abandoned.
 #[derive(Debug)]
 pub(crate) struct Call {
-    /// Taken when the head is there, or the service failed.
-    waiting: Option<Waiting>,
+    settings: Arc<Settings>,
+    /// When it was called, in nanoseconds since the start.
+    began: u64,
+    request_bytes: Known,
+    response_bytes: u64,
+    /// There with the head, and taken at the end.
+    judge: Option<Judge>,
+    traced: Option<Box<Traced>>,
+    route: RouteId,
+    /// Known with the head.
+    series: SeriesId,
+    protocol: Protocol,
+    detail: Detail,
+    /// Whether the facade's gauge has it.
+    counted: bool,
+    /// The first byte came before the last one, and was counted.
+    first_byte: bool,
+    ended: bool,
+}
+
+/// What only those have who are told times, or may be logged.
+#[derive(Debug, Default)]
+struct Traced {
+    trace: Trace,
+    /// Whether the client is told the times.
+    times: bool,
+    /// In nanoseconds since the call.
+    first_byte: Option<u64>,
 }
 
 impl Call {
     pub(crate) fn begin<B: Body>(settings: &Arc<Settings>, request: &mut Request<B>) -> Self {
-        let now = Trace::read(&settings.clock);
+        let now = Trace::nanos(&settings.watch);
         let times = settings.times(request.headers_mut());
         let bytes = request.body().size_hint().exact();
+        Self::new(settings, now, &RequestHead::new(request), bytes, times)
+    }
+
+    fn new(
+        settings: &Arc<Settings>,
+        began: u64,
+        head: &RequestHead<'_>,
+        request_bytes: Option<u64>,
+        times: bool,
+    ) -> Self {
+        let protocol = Protocol::of(head);
+        let route = settings.route(head);
+        let traced = || Box::new(Traced { times, ..Traced::default() });
         Self {
-            waiting: Some(Waiting::new(settings, now, &RequestHead::new(request), bytes, times)),
+            began,
+            request_bytes: Known::from(request_bytes),
+            response_bytes: 0,
+            judge: None,
+            traced: (times || settings.slow_log.is_on()).then(traced),
+            route,
+            series: SeriesId::OVERFLOW,
+            protocol,
+            detail: Detail::default(),
+            counted: settings.records.begin(protocol),
+            first_byte: false,
+            ended: false,
+            settings: settings.clone(),
         }
     }
 
-    /// The request's trace, if it has one, and when it was called: the service is
-    /// called and polled inside of it.
-    pub(crate) fn trace(&mut self) -> Option<(&mut Trace, Instant)> {
-        let Waiting { trace, flight, .. } = self.waiting.as_mut()?;
-        let trace = trace.as_mut()?;
-        Some((trace, flight.settings.records.at(flight.began)))
+    /// The request's trace, if it has one: the service is called and polled inside
+    /// of it.
+    pub(crate) fn trace(&mut self) -> Option<&mut Trace> {
+        self.traced.as_mut().map(|traced| &mut traced.trace)
     }
 
-    /// Takes note of the head, to go on in the body.
-    pub(crate) fn answered<B: Body>(
-        &mut self,
-        response: &mut Response<B>,
-    ) -> Option<(Reading, Expected)> {
-        let times = self.waiting.as_ref()?.times;
+    /// The same, and when it was called.
+    pub(crate) fn trace_called(&mut self) -> Option<(&mut Trace, Instant)> {
+        let traced = self.traced.as_mut()?;
+        Some((&mut traced.trace, self.settings.watch.at(self.began)))
+    }
+
+    /// Takes note of the head; gives the length that the body is expected to have.
+    pub(crate) fn answered<B: Body>(&mut self, response: &mut Response<B>) -> Expected {
         let size = response.body().size_hint();
-        let (mut reading, expected) = self.head(&ResponseHead::new(response), &size)?;
-        if times {
-            reading.goes_on();
-            reading.tell_times(response);
+        let expected = self.head(&ResponseHead::new(response), &size);
+        if self.traced.as_ref().is_some_and(|traced| traced.times) {
+            self.tell_times(response);
         }
-        Some((reading, expected))
+        expected
     }
 
     /// The part of it that is the same for all bodies.
-    fn head(&mut self, head: &ResponseHead<'_>, size: &SizeHint) -> Option<(Reading, Expected)> {
+    fn head(&mut self, head: &ResponseHead<'_>, size: &SizeHint) -> Expected {
         // A judge that panics leaves a request that was abandoned.
-        let judge = self.waiting.as_ref()?.judge(head);
-        self.waiting.take().map(|waiting| waiting.answered(head, size, judge))
+        let judge = Judge::new(&self.settings.classify, head);
+        self.detail = Detail::of(self.protocol, head);
+        self.series = self.find(Labels {
+            protocol: self.protocol,
+            status: Some(registered(head.status())),
+            route: self.known_route(),
+            long_lived: self.detail.long_lived,
+        });
+        self.judge = Some(judge);
+        Expected::of(self.protocol.method().unwrap_or(&Method::GET), head, size)
+    }
+
+    /// Takes note of the first byte, if it was not the last one as well: then the
+    /// clock is read once for both.
+    pub(crate) fn goes_on(&mut self) {
+        if !self.first_byte {
+            self.first_byte = true;
+            let (now, nanos) = self.time();
+            self.settings.records.series(self.series).first_byte(slot(now), nanos);
+            self.traced.iter_mut().for_each(|traced| traced.first_byte = Some(nanos));
+        }
     }
 
     /// Ends without a response, by an error of the service.
     pub(crate) fn failed(&mut self) {
-        if let Some(waiting) = self.waiting.take() {
-            waiting.end(|_| Outcome::Failure);
+        self.end_without_response(|_| Outcome::Failure);
+    }
+
+    #[cold]
+    fn tell_times<B>(&mut self, response: &mut Response<B>) {
+        self.goes_on();
+        let value = self.traced.as_ref().and_then(|traced| {
+            let elapsed = Duration::from_nanos(traced.first_byte.unwrap_or(0));
+            server_timing::value(&traced.trace, elapsed)
+        });
+        if let Some(value) = value {
+            // A head with no room for another field goes without it.
+            let _ = response.headers_mut().try_append(SERVER_TIMING, value);
         }
     }
-}
 
-impl Drop for Call {
-    fn drop(&mut self) {
-        if let Some(waiting) = self.waiting.take() {
-            waiting.end(|elapsed| Outcome::Abandoned { elapsed });
+    #[cold]
+    #[inline(never)]
+    fn end_without_response(&mut self, outcome: impl FnOnce(Duration) -> Outcome) {
+        self.ended = true;
+        let (now, nanos) = self.time();
+        let outcome = outcome(Duration::from_nanos(nanos));
+        let (protocol, route) = (self.protocol, self.known_route());
+        self.series = self.find(Labels { protocol, status: None, route, long_lived: false });
+        let sample = Sample {
+            nanos,
+            at_once: false,
+            cache: None,
+            request_bytes: self.request_bytes.get(),
+            response_bytes: None,
+        };
+        self.count(now, outcome, &Ended { ending: Ending::of(outcome, None), sample });
+    }
+
+    /// Ends with the response; the same for all kinds of data.
+    fn end_response(&mut self, end: &End<'_>) {
+        self.ended = true;
+        let Some(judge) = self.judge.take() else { return };
+        let (now, nanos) = self.time();
+        let elapsed = Duration::from_nanos(nanos);
+        let outcome = judge.end(&self.settings.classify, end, elapsed);
+        let outcome = outcome.slow_if(self.settings.slow_after.is_some_and(|slow| elapsed > slow));
+        let sample = Sample {
+            nanos,
+            at_once: !self.first_byte,
+            cache: self.detail.cache,
+            request_bytes: self.request_bytes.get(),
+            response_bytes: Some(self.response_bytes),
+        };
+        self.count(
+            now,
+            outcome,
+            &Ended { ending: Ending::of(outcome, self.detail.refused), sample },
+        );
+    }
+
+    /// Counts the end of the request, at the time `now`.
+    fn count(&self, now: u64, outcome: Outcome, ended: &Ended) {
+        let series = self.settings.records.series(self.series);
+        if self.settings.slow_log.is_on() && !series.is_long_lived() {
+            self.log_if_slow(series, now, outcome, ended);
+        }
+        series.end(slot(now), ended);
+    }
+
+    #[cold]
+    fn log_if_slow(&self, series: &Series, now: u64, outcome: Outcome, ended: &Ended) {
+        let log = &self.settings.slow_log;
+        let elapsed = Duration::from_nanos(ended.sample.nanos);
+        let p99 = log.times_p99.and_then(|_| series.p99());
+        if log.is_slow(elapsed, p99) {
+            let first_byte = self.traced.as_ref().and_then(|traced| traced.first_byte);
+            let first_byte = first_byte.or(ended.sample.at_once.then_some(ended.sample.nanos));
+            let first_byte = first_byte.map(Duration::from_nanos);
+            let trace = self.traced.as_ref().map(|traced| &traced.trace);
+            let slow = Slow { series, outcome, elapsed, first_byte, trace };
+            log.tell(&slow, Duration::from_nanos(now));
         }
     }
-}
 
-/// The one place where a request leaves flight, whatever panics before.
-#[derive(Debug)]
-struct Flight {
-    settings: Arc<Settings>,
-    /// When it was called, in nanoseconds since the first request.
-    began: u64,
-    protocol: Protocol,
-    /// Whether the facade's gauge has it.
-    counted: bool,
-}
-
-impl Flight {
-    /// The time by now: in nanoseconds since the first request, and since the call.
+    /// The time by now: in nanoseconds since the start, and since the call.
     fn time(&self) -> (u64, u64) {
-        let now = self.settings.records.nanos(self.settings.clock.now());
+        let now = self.settings.watch.nanos();
         (now, now.saturating_sub(self.began))
     }
 
@@ -112,211 +236,36 @@ impl Flight {
     }
 
     /// The route that the request came with, or that a router noted since.
-    fn route(&self, known: RouteId, trace: Option<&Trace>) -> RouteId {
-        if known != RouteId::NONE {
-            return known;
+    fn known_route(&self) -> RouteId {
+        if self.route != RouteId::NONE {
+            return self.route;
         }
         let number = |route: &Route| self.settings.records.route(route.as_str());
-        let noted = match trace {
-            Some(trace) => trace.route().map(number),
+        let noted = match &self.traced {
+            Some(traced) => traced.trace.route().map(number),
             None => Trace::with(|trace| trace.route().map(number)).flatten(),
         };
         noted.unwrap_or(RouteId::NONE)
     }
-
-    /// Counts the end of the request, at the time `now`.
-    fn end<'a>(&self, id: SeriesId, now: u64, ended: &Ended, told: impl FnOnce() -> Told<'a>) {
-        let series = self.settings.records.series(id);
-        if self.settings.slow_log.is_on() && !series.is_long_lived() {
-            self.log_if_slow(series, now, ended, &told());
-        }
-        series.end(slot(now), ended);
-    }
-
-    #[cold]
-    fn log_if_slow(&self, series: &Series, now: u64, ended: &Ended, told: &Told<'_>) {
-        let log = &self.settings.slow_log;
-        let elapsed = Duration::from_nanos(ended.sample.nanos);
-        let p99 = log.times_p99.and_then(|_| series.p99());
-        if log.is_slow(elapsed, p99) {
-            let Told { outcome, first_byte, trace } = *told;
-            let slow = Slow { series, outcome, elapsed, first_byte, trace };
-            log.tell(&slow, Duration::from_nanos(now));
-        }
-    }
 }
 
-impl Drop for Flight {
-    fn drop(&mut self) {
-        self.settings.records.end(self.protocol, self.counted);
-    }
-}
-
-/// What only the log of slow requests asks for.
-struct Told<'a> {
-    outcome: Outcome,
-    first_byte: Option<Duration>,
-    trace: Option<&'a Trace>,
-}
-
-/// A request whose head is still to come.
-#[derive(Debug)]
-struct Waiting {
-    flight: Flight,
-    route: RouteId,
-    request_bytes: Known,
-    /// Whether the client is told the times.
-    times: bool,
-    trace: Option<Box<Trace>>,
-}
-
-impl Waiting {
-    fn new(
-        settings: &Arc<Settings>,
-        now: Instant,
-        head: &RequestHead<'_>,
-        request_bytes: Option<u64>,
-        times: bool,
-    ) -> Self {
-        let protocol = Protocol::of(head);
-        let flight = Flight {
-            began: settings.records.nanos(now),
-            protocol,
-            counted: settings.records.begin(protocol),
-            settings: settings.clone(),
-        };
-        Self {
-            flight,
-            route: settings.route(head),
-            request_bytes: Known::from(request_bytes),
-            times,
-            trace: (times || settings.slow_log.is_on()).then(Box::default),
-        }
-    }
-
-    fn judge(&self, response: &ResponseHead<'_>) -> Judge {
-        let settings = &self.flight.settings;
-        let judge = Judge::new(&*settings.classify, response);
-        match settings.slow_after {
-            Some(slow) => judge.slow_after(slow),
-            None => judge,
-        }
-    }
-
-    fn answered(
-        self,
-        head: &ResponseHead<'_>,
-        size: &SizeHint,
-        judge: Judge,
-    ) -> (Reading, Expected) {
-        let Self { flight, route, request_bytes, trace, .. } = self;
-        let method = flight.protocol.method().unwrap_or(&Method::GET);
-        let expected = Expected::of(method, head, size);
-        let detail = Detail::of(flight.protocol, head);
-        let labels = Labels {
-            protocol: flight.protocol,
-            status: Some(registered(head.status())),
-            route: flight.route(route, trace.as_deref()),
-            long_lived: detail.long_lived,
-        };
-        let reading = Reading {
-            series: flight.find(labels),
-            detail,
-            judge: Some(judge),
-            request_bytes,
-            response_bytes: 0,
-            first_byte: Known::NOT,
-            trace,
-            flight,
-        };
-        (reading, expected)
-    }
-
-    /// Ends without a response.
-    #[cold]
-    #[inline(never)]
-    fn end(self, outcome: impl FnOnce(Duration) -> Outcome) {
-        let (now, nanos) = self.flight.time();
-        let outcome = outcome(Duration::from_nanos(nanos));
-        let trace = self.trace.as_deref();
-        let (protocol, route) = (self.flight.protocol, self.flight.route(self.route, trace));
-        let series = self.flight.find(Labels { protocol, status: None, route, long_lived: false });
-        let sample = Sample {
-            nanos,
-            at_once: false,
-            cache: None,
-            request_bytes: self.request_bytes.get(),
-            response_bytes: None,
-        };
-        let ended = Ended { ending: Ending::of(outcome, None), sample };
-        self.flight.end(series, now, &ended, || Told { outcome, first_byte: None, trace });
-    }
-}
-
-/// A request whose response is read: from its head to the end of its body.
-#[derive(Debug)]
-pub(crate) struct Reading {
-    flight: Flight,
-    series: SeriesId,
-    /// Taken at the end.
-    judge: Option<Judge>,
-    detail: Detail,
-    request_bytes: Known,
-    response_bytes: u64,
-    /// In nanoseconds since the call.
-    first_byte: Known,
-    trace: Option<Box<Trace>>,
-}
-
-impl Reading {
-    /// Takes note of the first byte, if it was not the last one as well: then the
-    /// clock is read once for both.
-    pub(crate) fn goes_on(&mut self) {
-        if self.first_byte == Known::NOT {
-            let (now, nanos) = self.flight.time();
-            self.flight.settings.records.series(self.series).first_byte(slot(now), nanos);
-            self.first_byte = Known(nanos);
-        }
-    }
-
-    fn tell_times<B>(&self, response: &mut Response<B>) {
-        let elapsed = Duration::from_nanos(self.first_byte.get().unwrap_or(0));
-        let value = self.trace.as_ref().and_then(|trace| server_timing::value(trace, elapsed));
-        if let Some(value) = value {
-            // A head with no room for another field goes without it.
-            let _ = response.headers_mut().try_append(SERVER_TIMING, value);
-        }
-    }
-
-    /// Takes note of the end; the same for all kinds of data.
-    fn ended(&mut self, end: &End<'_>) {
-        let Some(judge) = self.judge.take() else { return };
-        let (now, nanos) = self.flight.time();
-        let elapsed = Duration::from_nanos(nanos);
-        let outcome = judge.end(&*self.flight.settings.classify, end, elapsed);
-        let sample = Sample {
-            nanos,
-            at_once: self.first_byte == Known::NOT,
-            cache: self.detail.cache,
-            request_bytes: self.request_bytes.get(),
-            response_bytes: Some(self.response_bytes),
-        };
-        let ended = Ended { ending: Ending::of(outcome, self.detail.refused), sample };
-        self.flight.end(self.series, now, &ended, || Told {
-            outcome,
-            first_byte: Some(Duration::from_nanos(self.first_byte.get().unwrap_or(nanos))),
-            trace: self.trace.as_deref(),
-        });
-    }
-}
-
-impl<D: Buf> Tap<D> for Reading {
+impl<D: Buf> Tap<D> for Call {
     fn data(&mut self, data: &D) {
         self.response_bytes += data.remaining() as u64;
     }
 
     fn end(&mut self, end: End<'_>) {
-        self.ended(&end);
+        self.end_response(&end);
+    }
+}
+
+/// The one place where a request leaves flight, whatever panics before.
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.settings.records.end(self.protocol, self.counted);
+        if !self.ended {
+            self.end_without_response(|elapsed| Outcome::Abandoned { elapsed });
+        }
     }
 }
 

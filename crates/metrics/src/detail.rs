@@ -1,5 +1,5 @@
 use http::header::{CACHE_STATUS, CONTENT_TYPE};
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tower_edge_core::{Reason, Refusal, ResponseHead};
 
 use crate::labels::Protocol;
@@ -22,16 +22,23 @@ impl Detail {
         let status = response.status();
         detail.long_lived = status == StatusCode::SWITCHING_PROTOCOLS
             || (protocol.method() == Some(&Method::CONNECT) && status.is_success());
+        if !response.headers().is_empty() {
+            detail.read(response.headers());
+        }
+        detail
+    }
+
+    #[inline(never)]
+    fn read(&mut self, fields: &HeaderMap) {
         // Once through a few fields is less than to look for two of them.
-        for (name, value) in response.headers() {
+        for (name, value) in fields {
             match *name {
                 // Each cache adds its member behind those of the caches before it.
-                CACHE_STATUS => detail.cache = CacheUse::of(value),
-                CONTENT_TYPE => detail.long_lived |= is_stream_of_parts(value),
+                CACHE_STATUS => self.cache = CacheUse::of(value),
+                CONTENT_TYPE => self.long_lived |= is_stream_of_parts(value),
                 _ => {}
             }
         }
-        detail
     }
 }
 

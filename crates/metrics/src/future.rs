@@ -1,10 +1,11 @@
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use http::Response;
 use http_body::Body;
 use pin_project::pin_project;
+use tower_edge_core::Trace;
 
 use crate::LatencyBody;
 use crate::call::Call;
@@ -16,12 +17,13 @@ use crate::call::Call;
 pub struct ResponseFuture<F> {
     #[pin]
     inner: F,
-    call: Call,
+    /// Taken when the head is there, or the service failed.
+    call: Option<Call>,
 }
 
 impl<F> ResponseFuture<F> {
     pub(crate) fn new(inner: F, call: Call) -> Self {
-        Self { inner, call }
+        Self { inner, call: Some(call) }
     }
 }
 
@@ -34,20 +36,22 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let polled = match this.call.trace() {
-            None => this.inner.poll(cx),
-            Some((trace, _)) => trace.scope(|| this.inner.poll(cx)),
+        let trace = this.call.as_mut().and_then(Call::trace);
+        let mut polled = Trace::scope_if(trace, || this.inner.poll(cx));
+        // The response is looked at where it is, and moved once, into what is returned.
+        let call = this.call;
+        let expected = match &mut polled {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(response)) => call.as_mut().map(|call| call.answered(response)),
+            Poll::Ready(Err(_)) => {
+                call.take().iter_mut().for_each(Call::failed);
+                None
+            }
         };
-        match ready!(polled) {
-            Ok(mut response) => {
-                let (reading, expected) = this.call.answered(&mut response).expect(ENDED);
-                Poll::Ready(Ok(response.map(|body| LatencyBody::new(body, reading, expected))))
-            }
-            Err(error) => {
-                this.call.failed();
-                Poll::Ready(Err(error))
-            }
-        }
+        polled.map_ok(|response| {
+            let expected = expected.expect(ENDED);
+            response.map(|body| LatencyBody::new(body, call.take().expect(ENDED), expected))
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use tower_edge_core::Clock;
+use tower_edge_core::Stopwatch;
 
 use crate::intervals::slot;
 use crate::labels::Labels;
@@ -16,12 +16,12 @@ use crate::{Distribution, Interval, Measurements, Stage};
 #[derive(Clone, Debug)]
 pub struct LatencyHandle {
     records: Arc<Records>,
-    clock: Clock,
+    watch: Stopwatch,
 }
 
 impl LatencyHandle {
-    pub(crate) fn new(records: Arc<Records>, clock: Clock) -> Self {
-        Self { records, clock }
+    pub(crate) fn new(records: Arc<Records>, watch: Stopwatch) -> Self {
+        Self { records, watch }
     }
 
     /// What was measured up to now.
@@ -32,7 +32,7 @@ impl LatencyHandle {
     /// What was measured lately. The least and the greatest value are known to
     /// within 2.2 % only, and stages are those of all time.
     pub fn recent(&self, interval: Interval) -> LatencySnapshot {
-        let now = slot(self.records.nanos(self.clock.now()));
+        let now = slot(self.watch.nanos());
         self.snapshot_by(|series| series.recent(interval, now))
     }
 
@@ -58,7 +58,7 @@ impl LatencyHandle {
 
     /// As [`time`](Self::time), until the value is dropped.
     pub fn stage(&self, name: &'static str) -> Stage {
-        Stage::begin(name, self.clock, self.records.clone())
+        Stage::begin(name, self.watch, self.records.clone())
     }
 
     /// The number of requests that were called and have not ended.

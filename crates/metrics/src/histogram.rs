@@ -85,6 +85,7 @@ impl Default for Buckets {
 
 impl Buckets {
     /// Counts one value, which belongs into this bucket.
+    #[inline]
     pub(crate) fn record(&self, nanos: u64, bucket: usize, access: Access) {
         access.lower(&self.min, nanos);
         access.raise(&self.max, nanos);
@@ -92,7 +93,10 @@ impl Buckets {
         if before.checked_add(nanos).is_none() {
             access.add(&self.sum_wrapped, 1);
         }
-        let octave = self.octaves[bucket / PER_OCTAVE].get_or_init(Box::default);
+        let octave = match self.octaves[bucket / PER_OCTAVE].get() {
+            Some(octave) => octave,
+            None => self.make(bucket / PER_OCTAVE),
+        };
         access.add(&octave.0[bucket % PER_OCTAVE], 1);
     }
 
@@ -117,6 +121,12 @@ impl Buckets {
     /// The bytes that it owns beside itself.
     pub(crate) fn memory(&self) -> usize {
         self.made().count() * size_of::<Octave>()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make(&self, octave: usize) -> &Octave {
+        self.octaves[octave].get_or_init(Box::default)
     }
 
     /// The octaves that hold something, each with the number of its first bucket.

@@ -23,11 +23,11 @@ impl Default for InFlight {
 
 impl InFlight {
     pub(crate) fn begin(&self, protocol: Protocol) {
-        self.stripes.write(|counts, access| access.add(&counts.0[protocol.index()], 1));
+        self.add(protocol, 1);
     }
 
     pub(crate) fn end(&self, protocol: Protocol) {
-        self.stripes.write(|counts, access| access.add(&counts.0[protocol.index()], u64::MAX));
+        self.add(protocol, u64::MAX);
     }
 
     pub(crate) fn all(&self) -> u64 {
@@ -37,6 +37,12 @@ impl InFlight {
     /// The bytes they take by now.
     pub(crate) fn memory(&self) -> usize {
         self.stripes.memory(|_| 0)
+    }
+
+    #[inline]
+    fn add(&self, protocol: Protocol, number: u64) {
+        let (counts, access) = self.stripes.own_ever();
+        access.add(&counts.0[protocol.index()], number);
     }
 
     fn of(&self, index: usize) -> u64 {

@@ -85,8 +85,7 @@ impl Intervals {
     }
 }
 
-/// The number of the slot that this time falls into, in nanoseconds since the first
-/// request.
+/// The number of the slot that this time falls into, in nanoseconds since the start.
 pub(crate) fn slot(nanos: u64) -> u64 {
     nanos / (SECONDS * 1_000_000_000)
 }

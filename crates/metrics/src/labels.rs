@@ -51,10 +51,7 @@ impl RouteId {
 /// How a request came: one of the methods of RFC 9110 and RFC 5789 or another
 /// one, with or without TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Protocol {
-    method: u8,
-    secure: bool,
-}
+pub(crate) struct Protocol(u8);
 
 impl Protocol {
     pub(crate) const COUNT: usize = 2 * (METHODS.len() + 1);
@@ -62,15 +59,13 @@ impl Protocol {
     pub(crate) fn of(head: &RequestHead<'_>) -> Self {
         let known = METHODS.iter().position(|method| method == head.method());
         let scheme = head.uri().scheme().or_else(|| head.extensions().get::<Scheme>());
-        Self {
-            method: known.unwrap_or(METHODS.len()) as u8,
-            secure: scheme == Some(&Scheme::HTTPS),
-        }
+        let is_secure = scheme.is_some_and(|scheme| *scheme == Scheme::HTTPS);
+        Self(known.unwrap_or(METHODS.len()) as u8 * 2 + u8::from(is_secure))
     }
 
     /// The method; none where it is not a known one.
     pub(crate) fn method(self) -> Option<&'static Method> {
-        METHODS.get(usize::from(self.method))
+        METHODS.get(usize::from(self.0 / 2))
     }
 
     pub(crate) fn method_name(self) -> &'static str {
@@ -78,19 +73,19 @@ impl Protocol {
     }
 
     pub(crate) fn scheme(self) -> &'static str {
-        if self.secure { "https" } else { "http" }
+        if self.0 % 2 == 1 { "https" } else { "http" }
     }
 
     /// A number below [`COUNT`](Self::COUNT).
     pub(crate) fn index(self) -> usize {
-        usize::from(self.method) * 2 + usize::from(self.secure)
+        usize::from(self.0)
     }
 }
 
 /// The status itself where it is registered, else the x00 of its class
 /// (RFC 9110 §15), so that a service cannot make up hundreds of series.
 pub(crate) fn registered(status: StatusCode) -> StatusCode {
-    if status.canonical_reason().is_some() {
+    if status == StatusCode::OK || status.canonical_reason().is_some() {
         return status;
     }
     match status.as_u16() / 100 {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tower_edge_core::{Classify, Clock, Event, Observe, RequestHead, Route, ServerErrors};
+use tower_edge_core::{
+    Classifier, Classify, Clock, Event, Observe, RequestHead, Route, ServerErrors, Stopwatch,
+};
 use tower_layer::Layer;
 
 use crate::labels::RouteId;
@@ -86,8 +88,8 @@ impl LatencyLayer {
     /// 1 KiB for each 5 seconds of the last 5 minutes in which it was busy.
     pub fn with_max_series(max: usize) -> Self {
         let settings = Settings {
-            clock: Clock::system(),
-            classify: Arc::new(ServerErrors),
+            watch: Stopwatch::start(Clock::system()),
+            classify: Classifier::new(ServerErrors),
             route_by: None,
             slow_after: None,
             slow_log: SlowLog::default(),
@@ -101,12 +103,12 @@ impl LatencyLayer {
 
     /// Takes the time from `clock`; [`Clock::system`] is the default.
     pub fn clock(self, clock: Clock) -> Self {
-        self.with(|settings| settings.clock = clock)
+        self.with(|settings| settings.watch = Stopwatch::start(clock))
     }
 
     /// Judges responses by `classify`; [`ServerErrors`] is the default.
     pub fn classify(self, classify: impl Classify + 'static) -> Self {
-        self.with(|settings| settings.classify = Arc::new(classify))
+        self.with(|settings| settings.classify.replace(classify))
     }
 
     /// Takes the route of a request from `route`; where that gives none, as without
@@ -197,7 +199,7 @@ impl LatencyLayer {
     /// Reads what was measured, also after the layer was moved into a service; by
     /// the clock that is set by now.
     pub fn handle(&self) -> LatencyHandle {
-        LatencyHandle::new(self.settings.records.clone(), self.settings.clock)
+        LatencyHandle::new(self.settings.records.clone(), self.settings.watch)
     }
 
     fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
@@ -218,8 +220,8 @@ impl<S> Layer<S> for LatencyLayer {
 /// the same when a setting changes.
 #[derive(Clone)]
 pub(crate) struct Settings {
-    pub(crate) clock: Clock,
-    pub(crate) classify: Arc<dyn Classify>,
+    pub(crate) watch: Stopwatch,
+    pub(crate) classify: Classifier<ServerErrors>,
     pub(crate) route_by: Option<RouteBy>,
     pub(crate) slow_after: Option<Duration>,
     pub(crate) slow_log: SlowLog,
@@ -258,7 +260,7 @@ impl Settings {
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
-            .field("clock", &self.clock)
+            .field("watch", &self.watch)
             .field("slow_after", &self.slow_after)
             .field("slow_log", &self.slow_log)
             .field("server_timing", &self.server_timing)

@@ -1,8 +1,8 @@
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::in_flight::{ActiveRequests, InFlight};
 use crate::labels::{Labels, Protocol, RouteId};
@@ -23,16 +23,19 @@ pub(crate) struct Records {
     series: Table<Series>,
     overflow: Series,
     overflown: AtomicBool,
-    /// When the first request came.
-    start: OnceLock<Instant>,
     in_flight: Arc<InFlight>,
     active_requests: ActiveRequests,
     stages: Named<(Histogram, StageMeter)>,
 }
 
 /// The place of a series among the [`Records`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SeriesId(u32);
+
+impl SeriesId {
+    /// The series of all for which there is no room.
+    pub(crate) const OVERFLOW: Self = Self(u32::MAX);
+}
 
 impl Records {
     pub(crate) fn new(max_series: usize) -> Self {
@@ -42,7 +45,6 @@ impl Records {
             series: Table::new(max_series),
             overflow: Series::new(None, None),
             overflown: AtomicBool::new(false),
-            start: OnceLock::new(),
             in_flight: Arc::default(),
             active_requests: ActiveRequests::default(),
             stages: Named::default(),
@@ -65,14 +67,14 @@ impl Records {
     /// The series with these labels, made if there is none yet.
     pub(crate) fn find(&self, labels: Labels) -> SeriesId {
         if labels.route == RouteId::OVERFLOW {
-            return OVERFLOW;
+            return SeriesId::OVERFLOW;
         }
         let packed = labels.packed();
         let hash = (mix(self.seed, packed) >> 32) as usize;
         let route = || labels.route.place().and_then(|place| self.routes.get(place)).cloned();
         let make = || Series::new(Some(labels), route());
         let found = self.series.find(hash, |series| series.is(packed), make);
-        found.and_then(|place| u32::try_from(place).ok()).map_or(OVERFLOW, SeriesId)
+        found.and_then(|place| u32::try_from(place).ok()).map_or(SeriesId::OVERFLOW, SeriesId)
     }
 
     pub(crate) fn series(&self, id: SeriesId) -> &Series {
@@ -98,21 +100,9 @@ impl Records {
         }
     }
 
-    /// The nanoseconds since the first request.
-    pub(crate) fn nanos(&self, now: Instant) -> u64 {
-        let since = now.saturating_duration_since(*self.start.get_or_init(|| now));
-        since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos())
-    }
-
-    /// The time so many nanoseconds after the first request.
-    pub(crate) fn at(&self, nanos: u64) -> Instant {
-        let start = *self.start.get().expect("somebody was told the time since then");
-        start + Duration::from_nanos(nanos)
-    }
-
     /// Whether this is the first request for which there was no room.
     pub(crate) fn overflows_first(&self, id: SeriesId) -> bool {
-        id.0 == OVERFLOW.0 && !self.overflown.swap(true, Relaxed)
+        id == SeriesId::OVERFLOW && !self.overflown.swap(true, Relaxed)
     }
 
     pub(crate) fn max_series(&self) -> usize {
@@ -150,8 +140,6 @@ impl Records {
         all.sum::<usize>() + tables + self.in_flight.memory()
     }
 }
-
-const OVERFLOW: SeriesId = SeriesId(u32::MAX);
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use http_body::Body;
+use tower_edge_core::Trace;
 use tower_service::Service;
 
 use crate::call::Call;
@@ -38,10 +39,7 @@ where
 
     fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
         let mut call = Call::begin(&self.settings, &mut request);
-        let inner = match call.trace() {
-            None => self.inner.call(request),
-            Some((trace, now)) => trace.scope_call(now, || self.inner.call(request)),
-        };
+        let inner = Trace::scope_call(call.trace_called(), || self.inner.call(request));
         ResponseFuture::new(inner, call)
     }
 }

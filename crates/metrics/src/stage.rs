@@ -1,7 +1,7 @@
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
-use tower_edge_core::{Clock, Step, Trace};
+use tower_edge_core::{Step, Stopwatch, Trace};
 
 use crate::records::Records;
 
@@ -22,20 +22,21 @@ use crate::records::Records;
 #[must_use = "it measures until it is dropped"]
 pub struct Stage {
     name: &'static str,
-    start: Instant,
-    clock: Clock,
+    start_nanos: u64,
+    watch: Stopwatch,
     records: Arc<Records>,
 }
 
 impl Stage {
-    pub(crate) fn begin(name: &'static str, clock: Clock, records: Arc<Records>) -> Self {
-        Self { name, start: clock.now(), clock, records }
+    pub(crate) fn begin(name: &'static str, watch: Stopwatch, records: Arc<Records>) -> Self {
+        Self { name, start_nanos: watch.nanos(), watch, records }
     }
 }
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        let elapsed = self.clock.since(self.start);
+        let nanos = self.watch.nanos().saturating_sub(self.start_nanos);
+        let elapsed = Duration::from_nanos(nanos);
         self.records.stage(self.name, elapsed);
         Trace::with(|trace| trace.push(Step::new(self.name, elapsed)));
     }

@@ -34,17 +34,27 @@ impl<T: Clear + Default> Stripes<T> {
 
     /// Writes to the value of this thread.
     pub(crate) fn write<R>(&self, write: impl FnOnce(&T, Access) -> R) -> R {
-        let slot = thread_slot();
-        let stripe = self.stripes[slot].get_or_init(Box::default);
-        if slot >= OWNED {
-            return write(&stripe.value, Access::Shared);
-        }
+        let (value, access) = self.own();
+        write(value, access)
+    }
+
+    /// The value of this thread, and how it may be changed.
+    #[inline]
+    pub(crate) fn own(&self) -> (&T, Access) {
+        let (stripe, access) = self.stripe();
         let resets = self.resets.load(Relaxed);
-        if stripe.resets.load(Relaxed) != resets {
+        if access == Access::Sole && stripe.resets.load(Relaxed) != resets {
             stripe.value.clear();
             stripe.resets.store(resets, Release);
         }
-        write(&stripe.value, Access::Sole)
+        (&stripe.value, access)
+    }
+
+    /// The same of values that nobody ever resets.
+    #[inline]
+    pub(crate) fn own_ever(&self) -> (&T, Access) {
+        let (stripe, access) = self.stripe();
+        (&stripe.value, access)
     }
 
     /// The values that hold what was written since the last reset.
@@ -74,6 +84,22 @@ impl<T: Clear + Default> Stripes<T> {
         size_of::<Self>() + made.sum::<usize>()
     }
 
+    #[inline]
+    fn stripe(&self) -> (&Stripe<T>, Access) {
+        let slot = thread_slot();
+        let stripe = match self.stripes[slot].get() {
+            Some(stripe) => stripe,
+            None => self.make(slot),
+        };
+        (stripe, if slot < OWNED { Access::Sole } else { Access::Shared })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make(&self, slot: usize) -> &Stripe<T> {
+        self.stripes[slot].get_or_init(Box::default)
+    }
+
     fn made(&self) -> impl Iterator<Item = (usize, &Stripe<T>)> {
         let stripes = self.stripes.iter().enumerate();
         stripes.filter_map(|(slot, stripe)| Some((slot, &**stripe.get()?)))
@@ -82,6 +108,7 @@ impl<T: Clear + Default> Stripes<T> {
 
 impl Access {
     /// Adds, past the greatest number from zero on, and returns what was there.
+    #[inline]
     pub(crate) fn add(self, to: &AtomicU64, number: u64) -> u64 {
         match self {
             Self::Sole => {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The slot of this thread: below [`OWNED`] it is its own until it ends, from
 /// there up to [`SLOTS`] it shares it with others.
+#[inline]
 pub(crate) fn thread_slot() -> usize {
     match SLOT.get() {
         UNKNOWN => take_slot(),
@@ -15,6 +16,7 @@ pub(crate) fn thread_slot() -> usize {
 }
 
 #[cold]
+#[inline(never)]
 fn take_slot() -> usize {
     let free = |taken: usize| taken.trailing_ones() as usize;
     let take = |taken| (free(taken) < OWNED).then(|| taken | 1 << free(taken));

@@ -29,14 +29,28 @@ impl<T> Table<T> {
     /// if there is no room for it.
     ///
     /// Values that may be the same have the same `hash`, whose low bits count.
+    #[inline]
     pub(crate) fn find(
         &self,
         hash: usize,
         is: impl Fn(&T) -> bool,
         make: impl Fn() -> T,
     ) -> Option<usize> {
+        let place = hash & (self.places.len() - 1);
+        match self.get(place) {
+            Some(value) if is(value) => Some(place),
+            _ => self.find_from(place, is, make),
+        }
+    }
+
+    #[inline(never)]
+    fn find_from(
+        &self,
+        mut place: usize,
+        is: impl Fn(&T) -> bool,
+        make: impl Fn() -> T,
+    ) -> Option<usize> {
         let mask = self.places.len() - 1;
-        let mut place = hash & mask;
         loop {
             match self.places[place].get() {
                 Some(value) if is(value) => return Some(place),
@@ -49,6 +63,7 @@ impl<T> Table<T> {
         }
     }
 
+    #[inline]
     pub(crate) fn get(&self, place: usize) -> Option<&T> {
         self.places.get(place)?.get().map(|value| &**value)
     }

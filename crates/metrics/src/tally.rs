@@ -38,7 +38,10 @@ pub(crate) struct Sample {
 
 impl Tally {
     pub(crate) fn record(&self, sample: &Sample) {
-        self.stripes.write(|counts, access| counts.record(sample, access));
+        match self.stripes.own() {
+            (counts, Access::Sole) => counts.record(sample, Access::Sole),
+            (counts, Access::Shared) => counts.record_shared(sample),
+        }
     }
 
     /// What was counted since the last reset; who refused and what the outcome
@@ -120,6 +123,8 @@ struct Counts {
 }
 
 impl Counts {
+    /// Inlined where it is known how to write: then nothing asks for each number.
+    #[inline(always)]
     fn record(&self, sample: &Sample, access: Access) {
         let bucket = scale::bucket(sample.nanos);
         let times = match sample.at_once {
@@ -141,6 +146,11 @@ impl Counts {
         if let Some(found) = sample.cache {
             access.add(&self.cache[CacheUses::kind(found)], 1);
         }
+    }
+
+    #[inline(never)]
+    fn record_shared(&self, sample: &Sample) {
+        self.record(sample, Access::Shared);
     }
 
     fn since_reset(&self) -> Measurements {
