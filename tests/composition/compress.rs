@@ -296,7 +296,7 @@ async fn what_is_not_encoded_stays_one_response_for_all_when_it_is_validated() {
                 }
             })
         });
-        let cache = CacheLayer::new(1 << 20).clock(clock.clone());
+        let cache = CacheLayer::new(1 << 20).clock(clock);
         let service = Edge::new().compress(CompressLayer::new()).cache(cache).layer(upstream);
         for turn in 1..4 {
             for (_, accepts) in &WAYS {
