@@ -294,7 +294,10 @@ async fn a_record_that_is_torn_or_another_keys_is_a_miss() {
         let key = state.records.keys().find(|(key, _)| key.starts_with(text.as_bytes()));
         key.unwrap().0.clone()
     };
-    let record = |target: &str| shelf.state().records[&(key(target), 0)].clone();
+    let record = |target: &str| {
+        let key = (key(target), 0);
+        shelf.state().records[&key].clone()
+    };
     let (other, mut torn) = (record("/b"), record("/c"));
     torn.0.truncate(torn.0.len() - 1);
     for (target, record) in [("/a", other), ("/c", torn)] {
