@@ -1,3 +1,4 @@
+use std::cell::OnceCell;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -16,9 +17,10 @@ pub(crate) fn selected<'a>(
     request: &HeaderMap,
     head_only: bool,
 ) -> Option<&'a Arc<Entry>> {
-    variants
-        .iter()
-        .find(|entry| entry.selection.matches(request) && entry.can_answer(request, head_only))
+    let accepted = OnceCell::new();
+    variants.iter().find(|entry| {
+        entry.selection.matches_reading(request, &accepted) && entry.can_answer(request, head_only)
+    })
 }
 
 /// The responses of a resource with a new one in place of those that the same

@@ -64,7 +64,12 @@ impl Negotiated {
 
     /// Whether the choice is the same for this request.
     pub(crate) fn matches(self, request: &HeaderMap) -> bool {
-        self.choice(request) == self.choice
+        self.is_for(&AcceptedCodings::known(request))
+    }
+
+    /// Whether it is the choice for a client that accepts this.
+    pub(crate) fn is_for(self, accepted: &AcceptedCodings) -> bool {
+        self.offered.choose(accepted) == self.choice
     }
 
     /// The choice for this request.

@@ -1,3 +1,4 @@
+use std::cell::OnceCell;
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use http::header::{
@@ -45,8 +46,19 @@ impl Selection {
 
     /// Whether `request` selects the same response.
     pub(crate) fn matches(&self, request: &HeaderMap) -> bool {
+        self.matches_reading(request, &OnceCell::new())
+    }
+
+    /// As [`matches`](Self::matches), for who asks several about one request: what its
+    /// client accepts is read once.
+    pub(crate) fn matches_reading(
+        &self,
+        request: &HeaderMap,
+        accepted: &OnceCell<AcceptedCodings>,
+    ) -> bool {
+        let accepted = || accepted.get_or_init(|| AcceptedCodings::known(request));
         self.fields.iter().all(|field| matches(request, field))
-            && self.coding.is_none_or(|coding| coding.matches(request))
+            && self.coding.is_none_or(|coding| coding.is_for(accepted()))
             && stand_ins(request).all(|name| self.fields.iter().any(|(noted, _)| noted == name))
     }
 
