@@ -111,9 +111,7 @@ impl<D> fmt::Debug for Classifier<D> {
 /// Makes an [`Outcome`] of a verdict on the head, the end of the body and the
 /// time it took.
 #[derive(Debug)]
-pub struct Judge {
-    verdict: Verdict,
-}
+pub struct Judge(Held);
 
 impl Judge {
     /// Judges a response by its head, to be finished by [`end`](Self::end).
@@ -125,7 +123,13 @@ impl Judge {
             Some(_) => Verdict::Settled(Outcome::Ignored),
             None => classify.head(response),
         };
-        Self { verdict }
+        Self(match verdict {
+            Verdict::Open => Held::Open,
+            Verdict::Settled(Outcome::Success) => Held::Success,
+            Verdict::Settled(Outcome::Failure) => Held::Failure,
+            Verdict::Settled(Outcome::Ignored) => Held::Ignored,
+            other => Held::Other(Box::new(other)),
+        })
     }
 
     /// The outcome, `elapsed` after the call began.
@@ -136,13 +140,39 @@ impl Judge {
         end: &End<'_>,
         elapsed: Duration,
     ) -> Outcome {
-        match (self.verdict, end) {
-            (Verdict::Settled(outcome), _) => outcome,
-            (_, End::Failed) => Outcome::Failure,
-            (_, End::Dropped) => Outcome::Abandoned { elapsed },
-            (Verdict::Open, End::Complete(trailers)) => classify.trailers(*trailers),
-            (Verdict::Deferred(decide), End::Complete(trailers)) => decide(*trailers),
+        match (self.0, end) {
+            (Held::Success, _) => Outcome::Success,
+            (Held::Failure, _) => Outcome::Failure,
+            (Held::Ignored, _) => Outcome::Ignored,
+            (Held::Other(verdict), _) => finally(*verdict, classify, end, elapsed),
+            (Held::Open, _) => finally(Verdict::Open, classify, end, elapsed),
         }
+    }
+}
+
+/// A verdict in two words, as almost all are: each layer's body holds one.
+#[derive(Debug)]
+enum Held {
+    Open,
+    Success,
+    Failure,
+    Ignored,
+    Other(Box<Verdict>),
+}
+
+#[inline(always)]
+fn finally(
+    verdict: Verdict,
+    classify: &(impl Classify + ?Sized),
+    end: &End<'_>,
+    elapsed: Duration,
+) -> Outcome {
+    match (verdict, end) {
+        (Verdict::Settled(outcome), _) => outcome,
+        (_, End::Failed) => Outcome::Failure,
+        (_, End::Dropped) => Outcome::Abandoned { elapsed },
+        (Verdict::Open, End::Complete(trailers)) => classify.trailers(*trailers),
+        (Verdict::Deferred(decide), End::Complete(trailers)) => decide(*trailers),
     }
 }
 
@@ -198,6 +228,31 @@ mod tests {
         ] {
             let shown = format!("{response:?} {end:?}");
             assert_eq!(judged(response, end), outcome, "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_a_head_settles_no_end_changes() {
+        struct Always(Outcome);
+        impl Classify for Always {
+            fn head(&self, _: &ResponseHead<'_>) -> Verdict {
+                Verdict::Settled(self.0)
+            }
+
+            fn trailers(&self, _: Option<&HeaderMap>) -> Outcome {
+                unreachable!("nobody asks about trailers")
+            }
+        }
+        let (response, abandoned) = (Response::new(()), Outcome::Abandoned { elapsed: ELAPSED });
+        for outcome in
+            [Outcome::Success, Outcome::Failure, Outcome::Ignored, Outcome::Slow, abandoned]
+        {
+            let mut always = Classifier::new(ServerErrors);
+            always.replace(Always(outcome));
+            for end in [End::Complete(None), End::Failed, End::Dropped] {
+                let judge = Judge::new(&always, &ResponseHead::new(&response));
+                assert_eq!(judge.end(&always, &end, Duration::ZERO), outcome, "{end:?}");
+            }
         }
     }
 

@@ -22,6 +22,28 @@ pub trait Tap<D> {
     fn end(&mut self, end: End<'_>);
 }
 
+/// Watches where there is somebody who does: a layer need not have two bodies for
+/// what it watches and what it lets pass.
+impl<D, T: Tap<D>> Tap<D> for Option<T> {
+    fn data(&mut self, data: &D) {
+        if let Some(tap) = self {
+            tap.data(data);
+        }
+    }
+
+    fn pending(&mut self) {
+        if let Some(tap) = self {
+            tap.pending();
+        }
+    }
+
+    fn end(&mut self, end: End<'_>) {
+        if let Some(tap) = self {
+            tap.end(end);
+        }
+    }
+}
+
 /// How a body ended.
 #[derive(Clone, Copy, Debug)]
 pub enum End<'a> {
@@ -43,6 +65,10 @@ pub enum End<'a> {
 pub struct Expected(u64);
 
 impl Expected {
+    /// Not known: a body is whole when it was read to its end. More than any body has:
+    /// in a word, because each layer's body holds one.
+    pub const UNKNOWN: Self = Self(u64::MAX);
+
     /// None for HEAD, 1xx, 204 and 304 and for 2xx to CONNECT (RFC 9110 §6.4.1);
     /// else `Content-Length`; else the exact size that the body itself reports.
     #[inline]
@@ -67,11 +93,11 @@ impl Expected {
 
     /// The number of bytes, where it is known.
     pub fn bytes(self) -> Option<u64> {
-        (self != UNKNOWN).then_some(self.0)
+        (self != Self::UNKNOWN).then_some(self.0)
     }
 
     fn from(bytes: Option<u64>) -> Self {
-        bytes.map_or(UNKNOWN, Self)
+        bytes.map_or(Self::UNKNOWN, Self)
     }
 }
 
@@ -190,9 +216,6 @@ impl<T> Drop for Told<'_, T> {
     }
 }
 
-/// More than any body has: in a word, because each layer's body holds one.
-const UNKNOWN: Expected = Expected(u64::MAX);
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
@@ -205,6 +228,8 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+
+    const UNKNOWN: Expected = Expected::UNKNOWN;
 
     #[derive(Debug, PartialEq)]
     enum Seen {
@@ -278,6 +303,20 @@ mod tests {
             (vec![data("a"), Err("broken")], UNKNOWN, 9, vec![Seen::Data(1), Seen::Failed]),
         ] {
             assert_eq!(watched(items, expected, polls).await, seen);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_nobody_watches_passes_to_its_end() {
+        let (sender, mut seen) = mpsc::unbounded_channel();
+        for (tap, told) in [(Some(Note(sender)), 2), (None, 0)] {
+            let frames = futures_util::stream::iter([data("ab"), data("c")]);
+            let body = TapBody::new(StreamBody::new(frames), tap, UNKNOWN);
+            assert_eq!(body.collect().await.unwrap().to_bytes(), "abc");
+            for _ in 0..told {
+                assert!(matches!(seen.try_recv(), Ok(Seen::Data(_))));
+            }
+            assert_eq!(seen.try_recv().is_ok(), told > 0, "the end");
         }
     }
 
