@@ -8,6 +8,7 @@ use tower_edge_core::{Classify, Outcome, ResponseHead, ServerErrors, Verdict};
 pub(crate) struct Blame;
 
 impl Classify for Blame {
+    #[inline]
     fn head(&self, response: &ResponseHead<'_>) -> Verdict {
         match response.status() {
             StatusCode::NOT_IMPLEMENTED
@@ -17,6 +18,7 @@ impl Classify for Blame {
         }
     }
 
+    #[inline]
     fn trailers(&self, trailers: Option<&HeaderMap>) -> Outcome {
         ServerErrors.trailers(trailers)
     }

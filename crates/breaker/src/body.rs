@@ -6,7 +6,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 use tower_edge_core::{Expected, TapBody};
 
-use crate::call::Answered;
+use crate::call::Call;
 
 /// The body of [`Breaker`](crate::Breaker)'s responses: the inner one, whose end
 /// is the end of the call, or that of a refusal.
@@ -18,13 +18,9 @@ pub struct BreakerBody<B: Body<Data = Bytes>> {
 }
 
 impl<B: Body<Data = Bytes>> BreakerBody<B> {
-    pub(crate) fn watched(body: B, call: Answered, expected: Expected) -> Self {
-        Self { kind: Kind::Watched(TapBody::new(body, call, expected)) }
-    }
-
-    /// A body that is nobody's business.
-    pub(crate) fn passed(body: B) -> Self {
-        Self { kind: Kind::Passed(body) }
+    /// The body of a call, or one that is nobody's business.
+    pub(crate) fn forwarded(body: B, call: Option<Call>, expected: Expected) -> Self {
+        Self { kind: Kind::Forwarded(TapBody::new(body, call, expected)) }
     }
 
     pub(crate) fn refused(bytes: Bytes) -> Self {
@@ -41,8 +37,7 @@ impl<B: Body<Data = Bytes>> Body for BreakerBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().kind.project() {
-            KindProj::Watched(body) => body.poll_frame(cx),
-            KindProj::Passed(body) => body.poll_frame(cx),
+            KindProj::Forwarded(body) => body.poll_frame(cx),
             KindProj::Refused(bytes) => {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
@@ -52,16 +47,14 @@ impl<B: Body<Data = Bytes>> Body for BreakerBody<B> {
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Watched(body) => body.is_end_stream(),
-            Kind::Passed(body) => body.is_end_stream(),
+            Kind::Forwarded(body) => body.is_end_stream(),
             Kind::Refused(bytes) => bytes.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Watched(body) => body.size_hint(),
-            Kind::Passed(body) => body.size_hint(),
+            Kind::Forwarded(body) => body.size_hint(),
             Kind::Refused(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }
     }
@@ -70,7 +63,6 @@ impl<B: Body<Data = Bytes>> Body for BreakerBody<B> {
 #[pin_project(project = KindProj)]
 #[derive(Debug)]
 enum Kind<B: Body<Data = Bytes>> {
-    Watched(#[pin] TapBody<B, Answered>),
-    Passed(#[pin] B),
+    Forwarded(#[pin] TapBody<B, Option<Call>>),
     Refused(Bytes),
 }

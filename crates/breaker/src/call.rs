@@ -4,10 +4,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, Response, StatusCode};
-use http_body::Body;
+use http_body::{Body, SizeHint};
 use tower_edge_core::{End, Expected, Judge, Outcome, ResponseHead, Tap, Trace};
 
-use crate::BreakerBody;
 use crate::circuit::Ticket;
 use crate::ending::Ended;
 use crate::hanging::Begun;
@@ -18,30 +17,26 @@ use crate::window::Mark;
 
 /// A call that counts, from its admission to the end of the response's body.
 ///
-/// Whoever holds it may drop it at any moment: then the call was abandoned.
+/// One value all the way, moved once, from the future into the body. Whoever
+/// holds it may drop it at any moment: then the call was abandoned.
 #[derive(Debug)]
 pub(crate) struct Call {
     shared: Arc<Shared>,
     cell: u32,
     ticket: Ticket,
     begun: Option<Begun>,
-    method: Kind,
     wait: Wait,
+    /// There with the head, and taken at the end.
+    judge: Option<Judge>,
+    /// In milliseconds; none if it is the greatest number.
+    retry_after: u32,
+    method: Kind,
+    /// Silence is in order: the response lasts as long as somebody listens.
+    endless: bool,
     /// The service was asked in vain at least once.
     pended: bool,
     /// It has been counted.
     ended: bool,
-}
-
-/// A call whose response has a head and not yet an end.
-#[derive(Debug)]
-pub(crate) struct Answered {
-    call: Call,
-    judge: Option<Judge>,
-    /// Silence is in order: the response lasts as long as somebody listens.
-    endless: bool,
-    /// In milliseconds.
-    retry_after: Option<u32>,
 }
 
 impl Call {
@@ -52,8 +47,11 @@ impl Call {
             cell,
             ticket,
             begun: None,
-            method: Kind::of(method),
             wait: Wait::default(),
+            judge: None,
+            retry_after: u32::MAX,
+            method: Kind::of(method),
+            endless: false,
             pended: false,
             ended: false,
         }
@@ -84,34 +82,46 @@ impl Call {
         self.pended = true;
     }
 
-    /// Takes note of the head, to go on in the body.
-    pub(crate) fn answered<B>(mut self, response: Response<B>) -> Response<BreakerBody<B>>
-    where
-        B: Body<Data = Bytes>,
-    {
-        let head = ResponseHead::new(&response);
+    /// Takes note of the head, where there is a call; gives the length that the body
+    /// is expected to have.
+    pub(crate) fn answered<B: Body>(call: Option<&mut Self>, response: &Response<B>) -> Expected {
+        let Some(call) = call else { return Expected::UNKNOWN };
+        call.head(&ResponseHead::new(response), &response.body().size_hint())
+    }
+
+    #[inline(always)]
+    fn head(&mut self, head: &ResponseHead<'_>, size: &SizeHint) -> Expected {
         self.given();
-        let expected = Expected::of(self.method.method(), &head, &response.body().size_hint());
-        let endless = self.method == Kind::Connect || is_endless(&head);
-        let judge = Some(Judge::new(&self.shared.classify, &head));
-        let mut answered = Answered { call: self, judge, endless, retry_after: None };
-        if !head.status().is_success() || endless {
-            answered.note_retry_after(head.headers());
+        let expected = Expected::of(self.method.method(), head, size);
+        self.endless = self.method == Kind::Connect
+            || head.status() == StatusCode::SWITCHING_PROTOCOLS
+            || !head.headers().is_empty() && is_endless(head.headers());
+        let judge = Judge::new(&self.shared.classify, head);
+        if !head.status().is_success() || self.endless {
+            self.note_retry_after(head.headers());
         }
-        response.map(|body| BreakerBody::watched(body, answered, expected))
+        self.judge = Some(judge);
+        expected
     }
 
     /// Ends without a response, by an error of the service.
     pub(crate) fn failed(&mut self) {
-        self.finish(Outcome::Failure, None);
+        self.finish(Outcome::Failure);
     }
 
-    /// Whether the end says no more than that it was good and about when.
-    fn is_plain(&self, outcome: Outcome) -> bool {
-        let waited = || self.wait.total(0) < self.shared.slow_after;
-        outcome == Outcome::Success && !self.ticket.probe && !self.wait.is_on() && waited()
+    /// Whether a success says no more than that it was one, and about when.
+    fn is_plain(&self) -> bool {
+        !self.ticket.probe && !self.wait.is_on() && self.wait.total(0) < self.shared.slow_after
     }
 
+    #[inline(never)]
+    fn note_retry_after(&mut self, fields: &HeaderMap) {
+        let wanted = retry_after(fields, || self.shared.clock.wall());
+        let millis = wanted.and_then(|wanted| u32::try_from(wanted.as_millis()).ok());
+        self.retry_after = millis.unwrap_or(self.retry_after);
+    }
+
+    #[inline]
     fn given(&mut self) {
         self.wait.end(|| self.shared.now());
     }
@@ -122,10 +132,36 @@ impl Call {
         Duration::from_nanos(if waits { self.wait.current(self.shared.now()) } else { 0 })
     }
 
-    pub(crate) fn finish(&mut self, outcome: Outcome, retry_after: Option<u32>) {
+    /// Ends in this way.
+    #[inline]
+    pub(crate) fn end_with(&mut self, outcome: Outcome) {
+        if outcome == Outcome::Success && self.is_plain() {
+            self.finish_plainly();
+        } else {
+            self.finish(outcome);
+        }
+    }
+
+    #[cold]
+    fn abandon(&mut self) {
+        let elapsed = self.patience();
+        self.finish(Outcome::Abandoned { elapsed });
+    }
+
+    /// Counts the end of most calls.
+    #[inline]
+    fn finish_plainly(&mut self) {
+        self.ended = true;
+        let good = Mark { failure: false, slow: false };
+        let circuit = self.shared.table.circuit_at(self.cell);
+        circuit.record(self.ticket, good, self.shared.about_now());
+    }
+
+    #[inline(never)]
+    fn finish(&mut self, outcome: Outcome) {
         self.ended = true;
         let (shared, circuit) = (&self.shared, self.shared.table.circuit_at(self.cell));
-        let now = if self.is_plain(outcome) { shared.about_now() } else { shared.now() };
+        let now = shared.now();
         let slow = self.wait.total(now) >= shared.slow_after;
         let mark = match outcome {
             Outcome::Success => Mark { failure: false, slow },
@@ -136,10 +172,7 @@ impl Call {
             }
             _ => return circuit.give_back(self.ticket),
         };
-        if !self.ticket.probe && !mark.failure && !mark.slow {
-            circuit.record(self.ticket, mark, now);
-            return;
-        }
+        let retry_after = Some(self.retry_after).filter(|millis| *millis < u32::MAX);
         let retry_after = retry_after.map(|millis| Duration::from_millis(millis.into()));
         let (rules, ended) = (shared.rules(), Ended { mark, retry_after });
         if let Some(change) = circuit.end(self.ticket, &ended, now, &shared.env(&rules)) {
@@ -148,45 +181,41 @@ impl Call {
     }
 }
 
-impl Answered {
-    fn note_retry_after(&mut self, fields: &HeaderMap) {
-        let wanted = retry_after(fields, || self.call.shared.clock.wall());
-        let millis = wanted.and_then(|wanted| u32::try_from(wanted.as_millis()).ok());
-        self.retry_after = millis.or(self.retry_after);
-    }
-}
-
-impl Tap<Bytes> for Answered {
+impl Tap<Bytes> for Call {
+    #[inline]
     fn data(&mut self, _: &Bytes) {
-        self.call.given();
+        self.given();
     }
 
     fn pending(&mut self) {
         if !self.endless {
-            self.call.pending();
+            Call::pending(self);
         }
     }
 
     fn end(&mut self, end: End<'_>) {
         let Some(judge) = self.judge.take() else { return };
+        let elapsed = match end {
+            End::Dropped => self.patience(),
+            _ => {
+                self.given();
+                Duration::ZERO
+            }
+        };
+        let outcome = judge.end(&self.shared.classify, &end, elapsed);
         if let End::Complete(Some(trailers)) = end {
             self.note_retry_after(trailers);
         }
-        let elapsed = match end {
-            End::Dropped => self.call.patience(),
-            _ => Duration::ZERO,
-        };
-        let outcome = judge.end(&self.call.shared.classify, &end, elapsed);
-        self.call.finish(outcome, self.retry_after);
+        self.end_with(outcome);
     }
 }
 
 /// The one place where a call leaves flight, whatever panics before.
 impl Drop for Call {
+    #[inline]
     fn drop(&mut self) {
         if !self.ended {
-            let elapsed = self.patience();
-            self.finish(Outcome::Abandoned { elapsed }, None);
+            self.abandon();
         }
         if let Some(begun) = self.begun {
             self.shared.table.circuit_at(self.cell).land(begun);
@@ -220,17 +249,16 @@ impl Kind {
     }
 }
 
-/// Whether silence in the body of a response is in order: an upgrade, a stream of
-/// events, or of messages of gRPC.
-fn is_endless(head: &ResponseHead<'_>) -> bool {
-    let media_type = || head.headers().get(CONTENT_TYPE)?.to_str().ok();
+/// Whether a body is a stream of events, or of messages of gRPC: silence is in order.
+fn is_endless(fields: &HeaderMap) -> bool {
+    let media_type = || fields.get(CONTENT_TYPE)?.to_str().ok();
     let starts = |media_type: &str| {
         let is = |of: &str| {
             media_type.get(..of.len()).is_some_and(|start| start.eq_ignore_ascii_case(of))
         };
         ENDLESS.into_iter().any(is)
     };
-    head.status() == StatusCode::SWITCHING_PROTOCOLS || media_type().is_some_and(starts)
+    media_type().is_some_and(starts)
 }
 
 const ENDLESS: [&str; 3] = ["text/event-stream", "multipart/x-mixed-replace", "application/grpc"];

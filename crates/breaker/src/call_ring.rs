@@ -28,6 +28,7 @@ impl CallRing {
 
     /// Records the end of a call, unless a later generation has begun to count
     /// here.
+    #[inline(never)]
     pub(crate) fn record(&self, generation: u16, mark: Mark) {
         let Some(place) = self.take(generation) else { return };
         let slot = &self.slots[(place % self.slots.len() as u64) as usize];

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::circuit::{Change, Circuit, Env, Ticket};
 use super::hanging::Begun;
+use super::ring::Ring;
 use super::trip::Trip;
 use super::window::Mark;
 use super::word::{State, Word};
@@ -37,19 +38,22 @@ impl Circuit {
 
     /// Records how a call ended that is no probe, which is all that a good one
     /// takes; false if it counts no more.
+    #[inline(always)]
     pub(crate) fn record(&self, ticket: Ticket, mark: Mark, now: u64) -> bool {
         let generation = ticket.generation;
         if self.word.load(Acquire) as u32 != generation {
             return false;
         }
-        for (_, ring) in &self.rings {
-            ring.record(generation as u16, now, mark);
+        match &*self.rings {
+            [(_, Ring::Time(ring))] => ring.record(generation as u16, now, mark),
+            rings => rings.iter().for_each(|(_, ring)| ring.record(generation as u16, now, mark)),
         }
         self.streak.record(generation, mark.failure);
         true
     }
 
     /// Records how a call ended, and does what follows from it.
+    #[inline(never)]
     pub(crate) fn end(
         &self,
         ticket: Ticket,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::Response;
 use http_body::Body;
 use pin_project::pin_project;
+use tower_edge_core::Expected;
 
 use crate::BreakerBody;
 use crate::call::Call;
@@ -20,15 +21,17 @@ use crate::call::Call;
 pub struct ResponseFuture<F> {
     #[pin]
     state: State<F>,
+    /// Taken when the inner future ends.
+    call: Option<Call>,
 }
 
 impl<F> ResponseFuture<F> {
     pub(crate) fn forward(inner: F, call: Option<Call>) -> Self {
-        Self { state: State::Forward { inner, call } }
+        Self { state: State::Forward { inner }, call }
     }
 
     pub(crate) fn refuse(response: Response<Bytes>) -> Self {
-        Self { state: State::Refuse { response: Some(Box::new(response)) } }
+        Self { state: State::Refuse { response: Some(Box::new(response)) }, call: None }
     }
 }
 
@@ -40,29 +43,41 @@ where
     type Output = Result<Response<BreakerBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProj::Forward { inner, call } => match inner.poll(cx) {
-                Poll::Pending => {
-                    call.iter_mut().for_each(Call::pending);
-                    Poll::Pending
-                }
-                Poll::Ready(Ok(response)) => Poll::Ready(Ok(match call.take() {
-                    Some(call) => call.answered(response),
-                    None => response.map(BreakerBody::passed),
-                })),
-                Poll::Ready(Err(error)) => {
-                    if let Some(mut call) = call.take() {
-                        call.failed();
-                    }
-                    Poll::Ready(Err(error))
-                }
-            },
-            StateProj::Refuse { response } => {
-                let response = response.take().expect("no future is polled after it ended");
-                Poll::Ready(Ok((*response).map(BreakerBody::refused)))
+        let this = self.project();
+        let inner = match this.state.project() {
+            StateProj::Forward { inner } => inner,
+            StateProj::Refuse { response } => return refused(response),
+        };
+        let call = this.call;
+        let polled = inner.poll(cx);
+        // The response is looked at where it is, and moved once, into what is returned.
+        let expected = match &polled {
+            Poll::Pending => {
+                call.iter_mut().for_each(Call::pending);
+                return Poll::Pending;
             }
-        }
+            Poll::Ready(Ok(response)) => Call::answered(call.as_mut(), response),
+            Poll::Ready(Err(_)) => {
+                call.take().iter_mut().for_each(Call::failed);
+                Expected::UNKNOWN
+            }
+        };
+        polled.map_ok(|response| {
+            response.map(|body| BreakerBody::forwarded(body, call.take(), expected))
+        })
     }
+}
+
+#[cold]
+#[inline(never)]
+fn refused<B, E>(
+    response: &mut Option<Box<Response<Bytes>>>,
+) -> Poll<Result<Response<BreakerBody<B>>, E>>
+where
+    B: Body<Data = Bytes>,
+{
+    let response = response.take().expect("no future is polled after it ended");
+    Poll::Ready(Ok((*response).map(BreakerBody::refused)))
 }
 
 #[pin_project(project = StateProj)]
@@ -71,8 +86,6 @@ enum State<F> {
     Forward {
         #[pin]
         inner: F,
-        /// Taken when the inner future ends.
-        call: Option<Call>,
     },
     Refuse {
         /// Boxed, because it is rare and a future is moved to who polls it.

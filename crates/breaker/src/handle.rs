@@ -226,7 +226,7 @@ impl Admitted {
     /// Counts how it ended.
     pub fn end(mut self, outcome: Outcome) {
         if let Some(call) = &mut self.call {
-            call.finish(outcome, None);
+            call.end_with(outcome);
         }
     }
 }

@@ -289,6 +289,7 @@ impl Plan {
             classify: self.classify.clone(),
             slow_after: nanos(self.slow_after),
             times: self.rules.minds_slowness(),
+            plain: self.key.is_none() && !self.rules.minds_slowness(),
             key: self.key.as_ref().map(|(key, _)| key.clone()),
             probe: self.probe.clone(),
             observe: self.observe.clone(),

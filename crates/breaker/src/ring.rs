@@ -18,6 +18,7 @@ impl Ring {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn record(&self, generation: u16, now: u64, mark: Mark) {
         match self {
             Self::Calls(ring) => ring.record(generation, mark),

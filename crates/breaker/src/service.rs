@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use tower_edge_core::{Event, RequestHead};
+use tower_edge_core::RequestHead;
 use tower_service::Service;
 
 use crate::shared::{Decision, Shared};
@@ -41,19 +41,16 @@ where
     }
 
     fn call(&mut self, request: Request<ReqB>) -> Self::Future {
-        let head = RequestHead::new(&request);
-        if let Some(call) = self.shared.admit_at_once(head.method()) {
-            return ResponseFuture::forward(self.inner.call(request), Some(call));
-        }
-        match self.shared.decide(&head) {
-            Decision::Forward(call) => ResponseFuture::forward(self.inner.call(request), call),
-            Decision::Refuse(refusal, key) => {
-                if let Some(observe) = &self.shared.observe {
-                    observe.event(&Event::Refused { refusal: &refusal, key: key.as_ref() });
+        let mut call = self.shared.admit_at_once(request.method());
+        if call.is_none() {
+            let head = RequestHead::new(&request);
+            match self.shared.decide(&head) {
+                Decision::Forward(decided) => call = decided,
+                Decision::Refuse(refusal, key) => {
+                    return ResponseFuture::refuse(self.shared.refuse(&head, &refusal, key));
                 }
-                let by = self.shared.on_refuse.as_ref();
-                ResponseFuture::refuse(refusal.response_by(by, &head))
             }
         }
+        ResponseFuture::forward(self.inner.call(request), call)
     }
 }

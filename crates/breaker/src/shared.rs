@@ -3,7 +3,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use ahash::RandomState;
-use http::Method;
+use bytes::Bytes;
+use http::{Method, Response};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::Sender;
 use tower_edge_core::{
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) slow_after: u64,
     /// Whether each call is timed from its start.
     pub(crate) times: bool,
+    /// Whether there is one circuit, and no call is timed from its start.
+    pub(crate) plain: bool,
     pub(crate) key: Option<Arc<dyn ExtractKey>>,
     pub(crate) probe: Option<Probe>,
     pub(crate) observe: Option<Arc<dyn Observe>>,
@@ -59,14 +62,15 @@ impl Shared {
     /// stay, because to move what was just written is to wait for it.
     #[inline]
     pub(crate) fn admit_at_once(self: &Arc<Self>, method: &Method) -> Option<Call> {
-        if self.key.is_some() || self.times {
+        if !self.plain {
             return None;
         }
-        let ticket = self.table.admit_closed(Place::ONLY)?;
+        let ticket = self.table.circuit_at(Place::ONLY.cell).admit_closed()?;
         Some(Call::new(self.clone(), Place::ONLY.cell, ticket, method))
     }
 
     /// Decides about a request.
+    #[inline(never)]
     pub(crate) fn decide(self: &Arc<Self>, head: &RequestHead<'_>) -> Decision {
         let (key, place) = match self.place(head) {
             Ok(found) => found,
@@ -97,6 +101,20 @@ impl Shared {
                 return Decision::Forward(Some(call));
             }
         }
+    }
+
+    /// The answer to a request that is refused.
+    #[inline(never)]
+    pub(crate) fn refuse(
+        &self,
+        head: &RequestHead<'_>,
+        refusal: &Refusal,
+        key: Option<Key>,
+    ) -> Response<Bytes> {
+        if let Some(observe) = &self.observe {
+            observe.event(&Event::Refused { refusal, key: key.as_ref() });
+        }
+        refusal.response_by(self.on_refuse.as_ref(), head)
     }
 
     /// Nanoseconds since the start.

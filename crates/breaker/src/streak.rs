@@ -9,10 +9,15 @@ pub(crate) struct Streak(AtomicU64);
 
 impl Streak {
     /// Counts an end, unless a later generation has begun to count here.
+    #[inline]
     pub(crate) fn record(&self, generation: u32, failure: bool) {
-        if !failure && self.length(generation) == 0 {
-            return;
+        if failure || self.length(generation) > 0 {
+            self.change(generation, failure);
         }
+    }
+
+    #[inline(never)]
+    fn change(&self, generation: u32, failure: bool) {
         let _ = self.0.fetch_update(Relaxed, Relaxed, |seen| {
             let tag = (seen >> 32) as u32;
             let failures = match tag == generation {

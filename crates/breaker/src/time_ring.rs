@@ -26,9 +26,11 @@ impl TimeRing {
 
     /// Records the end of a call at `now`, unless a later generation has begun to
     /// count here.
+    #[inline(always)]
     pub(crate) fn record(&self, generation: u16, now: u64, mark: Mark) {
-        let tick = self.tick(now);
-        if self.latest.load(Relaxed) < tick {
+        let latest = self.latest.load(Relaxed);
+        let tick = if self.is_during(latest, now) { latest } else { self.tick(now) };
+        if latest < tick {
             self.turn(tick);
         }
         let slot = &self.slots[(tick % SLOTS) as usize];
@@ -59,8 +61,17 @@ impl TimeRing {
         counts
     }
 
+    /// Whether it is this tick at `now`; known without a division, which takes longer
+    /// than all else here.
+    fn is_during(&self, tick: u64, now: u64) -> bool {
+        let start = tick.wrapping_sub(SLOTS).wrapping_mul(self.slot_nanos);
+        now.wrapping_sub(start) < self.slot_nanos
+    }
+
     /// Starts a tick. After so long a time without calls that laps would be taken
     /// for others, nothing of what is left may count.
+    #[cold]
+    #[inline(never)]
     fn turn(&self, tick: u64) {
         let before = self.latest.fetch_max(tick, Relaxed);
         if tick.saturating_sub(before) > SLOTS * LAPS / 2 {

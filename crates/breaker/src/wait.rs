@@ -19,8 +19,10 @@ impl Wait {
     }
 
     /// It gave something.
+    #[inline]
     pub(crate) fn end(&mut self, now: impl FnOnce() -> u64) {
-        if let Some(since) = self.since.take() {
+        if let Some(since) = self.since {
+            self.since = None;
             self.total += (now() + 1).saturating_sub(since.get());
         }
     }
