@@ -5,7 +5,7 @@ use std::time::Duration;
 use ahash::RandomState;
 use bytes::Bytes;
 use http::Response;
-use tower_edge_core::{Clock, Observe, Refusal, RequestHead};
+use tower_edge_core::{Clock, Observe, Refusal, RequestHead, Stopwatch};
 use tower_layer::Layer;
 
 use super::handle::LimitHandle;
@@ -45,13 +45,11 @@ pub struct RateLimitLayer {
 impl RateLimitLayer {
     /// Makes the layer with one limit.
     pub fn new(limit: Limit) -> Self {
-        let clock = Clock::system();
         let mut shared = Shared {
             limits: Vec::new(),
             buckets: Vec::new(),
             seed: RandomState::new(),
-            clock,
-            start: clock.now(),
+            watch: Stopwatch::start(Clock::system()),
             mode: Mode::Refuse,
             backpressure: false,
             charges: false,
@@ -130,10 +128,7 @@ impl RateLimitLayer {
 
     /// Takes the time from `clock`.
     pub fn clock(self, clock: Clock) -> Self {
-        self.set(|shared| {
-            shared.clock = clock;
-            shared.start = clock.now();
-        })
+        self.set(|shared| shared.watch = Stopwatch::start(clock))
     }
 
     /// Tells `observe` every event.

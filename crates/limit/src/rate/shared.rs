@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use ahash::RandomState;
 use bytes::Bytes;
 use http::{HeaderMap, Response};
-use tower_edge_core::{Clock, Event, Key, Observe, OnRefuse, Reason, Refusal, RequestHead, Trace};
+use tower_edge_core::{
+    Event, Key, Observe, OnRefuse, Reason, Refusal, RequestHead, Stopwatch, Trace,
+};
 
 use super::bucket::Bucket;
 use super::charges::{self, Cost, Costs, MOST, Refused, charge_all};
@@ -26,9 +28,8 @@ pub(crate) struct Shared {
     /// Those of all tiers of all limits, in their order.
     pub(crate) buckets: Vec<Arc<Bucket>>,
     pub(crate) seed: RandomState,
-    pub(crate) clock: Clock,
-    /// When the buckets' time began.
-    pub(crate) start: Instant,
+    /// The buckets' time.
+    pub(crate) watch: Stopwatch,
     pub(crate) mode: Mode,
     pub(crate) backpressure: bool,
     /// Whether a response may be charged.
@@ -82,16 +83,16 @@ impl Shared {
 
     /// The time as the buckets have it, for use in `Service::call`.
     pub(crate) fn called(&self) -> u64 {
-        self.nanos_at(Trace::read(&self.clock))
+        Trace::nanos(&self.watch)
     }
 
     pub(crate) fn now(&self) -> u64 {
-        self.nanos_at(self.clock.now())
+        self.watch.nanos()
     }
 
     /// That time as everybody has it; at the latest in three years.
     pub(crate) fn instant(&self, nanos: u64) -> Instant {
-        self.start + Duration::from_nanos(nanos.min(LATEST))
+        self.watch.at(nanos.min(LATEST))
     }
 
     /// Adds up what a request costs, where it is to stay; an error if a limit
@@ -323,11 +324,6 @@ impl Shared {
     pub(crate) fn tell_of_eviction(&self) {
         self.counts.evicted.fetch_add(1, Ordering::Relaxed);
         self.tell(&Event::KeyEvicted);
-    }
-
-    fn nanos_at(&self, instant: Instant) -> u64 {
-        let passed = instant.saturating_duration_since(self.start);
-        passed.as_secs().saturating_mul(1_000_000_000).saturating_add(passed.subsec_nanos().into())
     }
 }
 
