@@ -7,6 +7,7 @@ use crate::counts::Count;
 use crate::memo::Memo;
 use crate::purges::{Purge, Scope};
 use crate::shared::Shared;
+use crate::tier::TierStats;
 use crate::top::TopKey;
 
 /// Looks into a cache, and purges it, while it runs.
@@ -107,6 +108,12 @@ impl CacheHandle {
             bytes: size.bytes,
             arriving: self.shared.room.taken(),
         }
+    }
+
+    /// What the tier behind memory was asked for; `None` without one.
+    pub fn tier(&self) -> Option<TierStats> {
+        let behind = self.shared.store.behind()?;
+        Some(behind.figures.stats(behind.tier.name()))
     }
 
     /// Up to `most` of the URIs that were asked for most in the last five to ten

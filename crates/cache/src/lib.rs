@@ -142,6 +142,6 @@ pub use memo::{Memo, Ttl};
 pub use policy::{SetCookie, StaleOnError};
 pub use purges::Purge;
 pub use service::CacheService;
-pub use tier::{Change, Lease, News, Notes, OnOutage, Tier, TierFuture};
+pub use tier::{Change, Lease, News, Notes, OnOutage, Tier, TierFuture, TierStats};
 pub use top::TopKey;
 pub use warm::Warmed;

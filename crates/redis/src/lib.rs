@@ -92,7 +92,8 @@
 //!     +hget +hmget +hset +hdel +hstrlen +hkeys +pttl +pexpire +time
 //! ```
 //!
-//! and `+cluster|slots` for a Cluster, on each of its nodes.
+//! and `+cluster|slots` for a Cluster, on each of its nodes; for
+//! [`RedisHandle::stats`] `+info` and `+dbsize` too.
 //!
 //! # What it does not
 //!
@@ -105,6 +106,7 @@ mod connection;
 mod error;
 mod fence;
 mod generation;
+mod handle;
 mod keys;
 mod leasing;
 mod link;
@@ -119,4 +121,5 @@ mod value;
 mod writing;
 
 pub use error::UrlError;
+pub use handle::{RedisHandle, RedisStats};
 pub use tier::RedisTier;

@@ -16,6 +16,7 @@ use crate::address::{Address, Connection};
 use crate::error::{Failure, UrlError};
 use crate::fence::Fence;
 use crate::generation::{Generation, draw};
+use crate::handle::RedisHandle;
 use crate::keys::{Digest, Names};
 use crate::link::Link;
 use crate::log::Position;
@@ -159,10 +160,9 @@ impl RedisTier {
         Ok(self.with(|plan| plan.address = address))
     }
 
-    /// A handle on the circuit in front: whether it is open, and how often it was
-    /// asked in vain. Take it behind the last setter.
-    pub fn breaker(&self) -> BreakerHandle {
-        self.breaker.clone()
+    /// A handle, to see how Redis does. Take it behind the last setter.
+    pub fn handle(&self) -> RedisHandle {
+        RedisHandle::new(self.shared.clone(), self.breaker.clone())
     }
 
     fn of(plan: Plan) -> Self {

@@ -4,6 +4,7 @@ use std::time::{Instant, SystemTime};
 
 use tokio::sync::{self, OnceCell};
 
+use super::figures::Figures;
 use super::line::Line;
 use super::note::Note;
 use super::pending::{Pending, Step};
@@ -24,6 +25,7 @@ pub(crate) struct Behind {
     /// There once the purges that the tier has noted are known here.
     pub(crate) learned: OnceCell<()>,
     pub(crate) numbers: Mutex<Numbers>,
+    pub(crate) figures: Figures,
     /// There if others write to the tier as well.
     pub(crate) line: Option<Line>,
 }
@@ -39,6 +41,7 @@ impl Behind {
             pen: sync::Mutex::default(),
             learned: OnceCell::new(),
             numbers: Mutex::new(Numbers::default()),
+            figures: Figures::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What may stand behind memory.
 
 mod behind;
+mod figures;
 mod leasing;
 mod line;
 mod listening;
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use tower_edge_core::BoxError;
 
 pub(crate) use behind::Behind;
+pub use figures::TierStats;
 pub(crate) use leasing::Hold;
 pub(crate) use line::Line;
 pub(crate) use note::Note;

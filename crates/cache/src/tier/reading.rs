@@ -74,7 +74,9 @@ impl Shared {
             Some(changes) if changes.all_gone => Vec::new(),
             _ => {
                 let bytes = key.to_bytes();
+                let asked = self.clock.now();
                 let read = behind.tier.get(&bytes).await;
+                behind.figures.count(self.clock.since(asked), read.as_ref().map(Vec::len).ok());
                 let records = read.unwrap_or_else(|_| {
                     self.tell_tier_failed(behind, "get");
                     Vec::new()

@@ -515,3 +515,28 @@ fn a_cache_has_one_tier() {
 async fn the_shelf_passes_the_suite_of_all_tiers() {
     tower_edge_testkit::tier::all(async || Shelf::new()).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn looks_are_counted_by_what_they_found_and_how_long_they_took() {
+    let shelf = Shelf::new();
+    assert_eq!(cache().handle().tier(), None);
+    let first = before(&shelf, |_, _| answer(200, &[FRESH], "body"));
+    ask(&first, "/", &[]).await;
+    first.cache.flush().await.unwrap();
+    let second = again(&shelf, 1);
+    shelf.reads.close();
+    let play = second.clone();
+    let client = tokio::spawn(async move { ask(&play, "/", &[]).await });
+    tasks().await;
+    seconds(2).await;
+    shelf.reads.open();
+    client.await.unwrap();
+    ask(&second, "/", &[]).await;
+    ask(&second, "/other", &[]).await;
+    shelf.state().fails = true;
+    ask(&second, "/third", &[]).await;
+    let stats = second.cache.tier().unwrap();
+    assert_eq!((stats.name, stats.hits, stats.misses, stats.errors), ("shelf", 1, 1, 1));
+    let two = std::time::Duration::from_secs(2);
+    assert_eq!((stats.time, stats.longest), (two, two));
+}

@@ -19,7 +19,7 @@ fn now() -> (Clock, Instant) {
 }
 
 async fn until_open(tier: &RedisTier) {
-    while tier.breaker().snapshot().state != State::Open {
+    while tier.handle().breaker().snapshot().state != State::Open {
         drop(tier.get(b"k").await);
     }
 }
@@ -38,10 +38,10 @@ async fn a_tier_is_there_before_redis_is_and_finds_it_by_itself() {
     for _ in 0..5 {
         assert!(tier.get(b"k").await.is_err());
     }
-    assert_eq!(tier.breaker().snapshot().state, State::Open);
+    assert_eq!(tier.handle().breaker().snapshot().state, State::Open);
     server.restart().await;
     // By a health check: no request has to try.
-    while tier.breaker().snapshot().state != State::Closed {
+    while tier.handle().breaker().snapshot().state != State::Closed {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     tier.write(&[put("k", 0, "record")]).await.unwrap();
@@ -80,7 +80,7 @@ async fn no_look_takes_longer_than_its_deadline() {
         line.set(fault);
         // In time that goes on only where all wait.
         tokio::time::pause();
-        while tier.breaker().snapshot().state != State::Open {
+        while tier.handle().breaker().snapshot().state != State::Open {
             let (clock, before) = now();
             assert!(tier.get(b"k").await.is_err());
             let took = clock.since(before);
@@ -212,7 +212,7 @@ async fn what_is_removed_goes_where_there_is_no_memory_left() {
     for _ in 0..20 {
         assert!(tier.write(&[put("l", 0, "record")]).await.is_err());
     }
-    assert_eq!(tier.breaker().snapshot().state, State::Closed);
+    assert_eq!(tier.handle().breaker().snapshot().state, State::Closed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -167,3 +167,19 @@ async fn the_oldest_notes_are_forgotten_before_there_are_too_many() {
     assert_eq!(read.notes.last(), Some(&(last, Bytes::from("last"))));
     assert!(read.notes.windows(2).all(|pair| pair[0].0 < pair[1].0));
 }
+
+#[tokio::test]
+async fn a_handle_tells_how_redis_does() {
+    let (server, cluster) = (Server::start().await, Cluster::start().await);
+    for (url, masters) in [(server.url(), 1), (cluster.url(), 3)] {
+        let tier = tier(&url);
+        let handle = tier.handle();
+        let puts: Vec<_> = (0..30).map(|key| put(&key.to_string(), 0, "record")).collect();
+        tier.write(&puts).await.unwrap();
+        let stats = handle.stats().await.unwrap();
+        // The generation and the changes are there too.
+        assert_eq!(stats.keys, 32, "{stats:?}");
+        assert!(stats.clients >= masters && stats.memory > masters << 19, "{stats:?}");
+        assert_eq!((stats.memory_limit, stats.evicted), (0, 0));
+    }
+}
