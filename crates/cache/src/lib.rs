@@ -61,6 +61,9 @@
 //! - **Answers** what is asked for most from copies that each thread has of its own,
 //!   within the same capacity: threads that want the same do not hold each other up.
 //!   [`CacheHandle::top_keys`] tells what that is.
+//! - **Shares** what it has with other nodes, where the tier behind memory is one that
+//!   several caches write to ([`Tier`]): they hear of each other's purges, and one of
+//!   them fetches what all want.
 //! - **Says** what it did: `Age`, and `Cache-Status` (RFC 9211).
 //!
 //! # What it does not
