@@ -92,8 +92,9 @@
 //! gzip does in half the time.
 //!
 //! gzip and deflate are those of zlib-rs, which encodes whole bodies and streams
-//! alike. libdeflate would be faster by a fifth for small bodies, but cannot encode
-//! piece by piece.
+//! alike, with the tables that fit in 300 KiB: the largest there are would save 0.4 %
+//! of a mebibyte. libdeflate makes 2 to 3 % fewer bytes, of a mebibyte in a sixth less
+//! time or more, but only all at once: a worker would be held up for 11 ms.
 //!
 //! # Requests
 //!
