@@ -22,7 +22,7 @@ fn open(folder: &TempDir) -> SqliteTier {
 
 fn put(key: &str, record: Vec<u8>, keep: u64) -> Change {
     let (key, keep) = (Bytes::from(key.to_owned()), Duration::from_secs(keep));
-    Change::Put { key, variant: 0, record: record.into(), keep }
+    Change::Put { key, variant: 0, record: record.into(), keep, fence: None }
 }
 
 async fn has(tier: &SqliteTier, key: &str) -> bool {
