@@ -60,24 +60,41 @@ impl Problem {
         if request.is_grpc() {
             return self.grpc();
         }
-        let (status, detail) = (self.status.as_u16(), self.detail);
+        let detail = self.detail;
         let (media_type, body) = match prefers_text(request.headers()) {
-            true => ("text/plain; charset=utf-8", format!("{status} {detail}\n")),
+            true => {
+                ("text/plain; charset=utf-8", [self.status.as_str(), " ", detail, "\n"].concat())
+            }
             false => {
                 // RFC 9457 §4.2.1: without a type, the title is the status's own.
                 let own = self.status.canonical_reason().unwrap_or("Error");
-                let (kind, title) = match self.kind {
-                    Some((uri, title)) => (format!(r#""type":"{uri}","#), title),
-                    None => (String::new(), own),
+                let ([name, uri, end], title) = match self.kind {
+                    Some((uri, title)) => ([r#""type":""#, uri, r#"","#], title),
+                    None => (["", "", ""], own),
                 };
-                let json = format!(
-                    r#"{{{kind}"status":{status},"title":"{title}","detail":"{detail}"{members}}}"#
-                );
-                ("application/problem+json", json)
+                let status = self.status.as_str();
+                // In one go: a string that grows is copied several times.
+                let json = [
+                    "{",
+                    name,
+                    uri,
+                    end,
+                    r#""status":"#,
+                    status,
+                    r#","title":""#,
+                    title,
+                    r#"","detail":""#,
+                    detail,
+                    r#"""#,
+                    members,
+                    "}",
+                ];
+                ("application/problem+json", json.concat())
             }
         };
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = self.status;
+        response.headers_mut().reserve(FIELDS);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
         for_method(request, response)
     }
@@ -96,12 +113,19 @@ impl Problem {
 /// would send it.
 pub(crate) fn for_method(request: &RequestHead<'_>, response: Response<Bytes>) -> Response<Bytes> {
     let mut response = response;
-    let length = HeaderValue::from(response.body().len());
+    let length = number(response.body().len() as u64);
     response.headers_mut().insert(CONTENT_LENGTH, length);
     if request.method() == Method::HEAD {
         response.body_mut().clear();
     }
     response
+}
+
+/// A number as the value of a field, in one allocation where `HeaderValue::from`
+/// takes two.
+pub(crate) fn number(number: u64) -> HeaderValue {
+    let mut digits = itoa::Buffer::new();
+    HeaderValue::from_str(digits.format(number)).unwrap_or_else(|_| HeaderValue::from(number))
 }
 
 /// Whether `Accept` gives text a higher quality than JSON (RFC 9110 §12.5.1).
@@ -131,6 +155,9 @@ fn quality(headers: &HeaderMap, name: &str) -> u16 {
     });
     matching.max().map_or(0, |(_, quality)| quality)
 }
+
+/// Room for the fields of a problem, and for those that layers add to a refusal.
+const FIELDS: usize = 6;
 
 #[cfg(test)]
 mod tests {

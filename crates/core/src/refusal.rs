@@ -3,9 +3,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
-use http::{HeaderValue, Response, StatusCode};
+use http::{Response, StatusCode};
 
-use crate::problem::for_method;
+use crate::problem::{for_method, number};
 use crate::{Problem, RequestHead};
 
 /// Why one of our layers did not call on, and when to come back.
@@ -84,8 +84,8 @@ impl Refusal {
                 u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).max(1);
             let fields = response.headers_mut();
             match request.is_grpc() {
-                true => fields.insert("grpc-retry-pushback-ms", HeaderValue::from(millis)),
-                false => fields.insert(RETRY_AFTER, HeaderValue::from(millis.div_ceil(1_000))),
+                true => fields.insert("grpc-retry-pushback-ms", number(millis)),
+                false => fields.insert(RETRY_AFTER, number(millis.div_ceil(1_000))),
             };
         }
         response.extensions_mut().insert(*self);

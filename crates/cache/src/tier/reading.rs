@@ -46,14 +46,15 @@ impl Shared {
             let line = behind.line.as_ref().filter(|_| leads && hold.is_none());
             let changed = line.map(|line| line.changed(hash));
             let ticket = self.store.ticket(&key.resource());
-            let entries = self.look(behind, key).await;
+            let (entries, answered) = self.look(behind, key).await;
             let now = self.clock.now();
             let is_there = entries.iter().any(|entry| is_reusable(&entry.kept(now), now));
             let is_late = now.saturating_duration_since(begun) >= LONGEST_WAIT;
             let (Some(line), Some(changed)) = (line, changed) else {
                 return Loaded { entries, ticket, hold: hold.filter(|_| !is_there) };
             };
-            if is_there || is_late || !line.is_live() {
+            // Nobody waits twice for a tier that does not answer.
+            if !answered || is_there || is_late || !line.is_live() {
                 return Loaded { entries, ticket, hold };
             }
             match self.lease(behind, key).await {
@@ -65,11 +66,13 @@ impl Shared {
         }
     }
 
-    async fn look(&self, behind: &Arc<Behind>, key: &ResourceKey) -> Vec<Arc<Entry>> {
+    /// What the tier has now, and whether it has answered.
+    async fn look(&self, behind: &Arc<Behind>, key: &ResourceKey) -> (Vec<Arc<Entry>>, bool) {
         if let Err(_failed) = self.learn(behind).await {
-            return Vec::new();
+            return (Vec::new(), false);
         }
         let before = lock(&behind.pending).of(key);
+        let mut answered = true;
         let records = match before {
             Some(changes) if changes.all_gone => Vec::new(),
             _ => {
@@ -78,6 +81,7 @@ impl Shared {
                 let read = behind.tier.get(&bytes).await;
                 behind.figures.count(self.clock.since(asked), read.as_ref().map(Vec::len).ok());
                 let records = read.unwrap_or_else(|_| {
+                    answered = false;
                     self.tell_tier_failed(behind, "get");
                     Vec::new()
                 });
@@ -91,7 +95,8 @@ impl Shared {
         };
         let records = records.into_iter().filter(|entry| !replaced(entry));
         let pending = changes.variants.iter().filter_map(|(_, entry)| entry.clone());
-        records.chain(pending).filter(|entry| !self.store.is_gone(key, entry)).collect()
+        let all = records.chain(pending).filter(|entry| !self.store.is_gone(key, entry));
+        (all.collect(), answered)
     }
 
     /// Takes over the purges that a tier has noted, once; of one that others write to
