@@ -89,12 +89,14 @@ impl fmt::Debug for Lease {
     }
 }
 
-/// gzip and zlib take the same for whole bodies and for pieces.
+/// gzip and zlib take the same for small bodies and for pieces, zstd for large ones
+/// and for pieces.
 fn shelf(coding: Coding, kind: Kind) -> usize {
-    match (coding, kind) {
-        (Coding::Zstd, Kind::Whole) => Coding::Identity as usize,
-        _ => coding as usize,
-    }
+    let apart = match coding {
+        Coding::Zstd => kind == Kind::Whole,
+        _ => kind == Kind::Large,
+    };
+    coding as usize + if apart { Coding::ALL.len() } else { 0 }
 }
 
-const SHELVES: usize = Coding::ALL.len();
+const SHELVES: usize = 2 * Coding::ALL.len();

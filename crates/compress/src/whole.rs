@@ -35,7 +35,7 @@ impl Whole {
         head: response::Parts,
         (plain, trailers): (Bytes, Option<HeaderMap>),
     ) -> Self {
-        let kind = if plain.len() <= SLICE { Kind::Whole } else { Kind::Pieces };
+        let kind = if plain.len() <= SLICE { Kind::Whole } else { Kind::Large };
         let mut lease = shared.pool.lease(coding, shared.level(coding), kind);
         lease.expect(plain.len() as u64);
         let (encoded, spent) = (Vec::new(), Duration::ZERO);

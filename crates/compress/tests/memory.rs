@@ -135,7 +135,7 @@ async fn bombs_are_refused_before_they_go_off() {
 /// the end, in turn.
 async fn bodies_in_hand_take_an_encoder_and_their_encoded_form() {
     let plain = Bytes::from(vec![b'x'; 1 << 20]);
-    for (coding, calls, most) in [(Coding::Gzip, CALLS, 320), (Coding::Br, CALLS / 10, 512)] {
+    for (coding, calls, most) in [(Coding::Gzip, CALLS, 520), (Coding::Br, CALLS / 10, 512)] {
         let body = plain.clone();
         let (upstream, _) =
             Upstream::new(move |_, _| Answer::ok(MockBody::new().data(body.clone()).sized()));

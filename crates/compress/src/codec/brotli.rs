@@ -19,8 +19,8 @@ impl Encoder {
         let mut state = BrotliEncoderStateStruct::new(StandardAlloc::default());
         let (quality, window, piece) = match kind {
             Kind::Whole => (level, WHOLE_WINDOW, usize::MAX),
-            Kind::Pieces if level <= FAST => (level, FAST_WINDOW, FAST_PIECE),
-            Kind::Pieces => (MOST_LEVEL, WINDOW, PIECE),
+            Kind::Large | Kind::Pieces if level <= FAST => (level, FAST_WINDOW, FAST_PIECE),
+            Kind::Large | Kind::Pieces => (MOST_LEVEL, WINDOW, PIECE),
         };
         state.params.quality = quality.into();
         state.params.lgwin = window;

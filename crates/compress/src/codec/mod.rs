@@ -25,6 +25,8 @@ pub(crate) use scratch::Scratch;
 pub(crate) enum Kind {
     /// A small body, all of it at once.
     Whole,
+    /// A body that is all there, a slice at a time.
+    Large,
     /// A body piece by piece, in bounded memory.
     Pieces,
 }
@@ -56,7 +58,7 @@ impl Encoder {
         match coding {
             #[cfg(any(feature = "deflate", feature = "gzip"))]
             Coding::Gzip | Coding::Deflate => {
-                Ok(Self::Zlib(Box::new(zlib::Encoder::new(level, coding == Coding::Gzip))))
+                Ok(Self::Zlib(Box::new(zlib::Encoder::new(level, coding == Coding::Gzip, kind))))
             }
             #[cfg(feature = "zstd")]
             Coding::Zstd => zstd::Encoder::new(level, kind).map(|zstd| Self::Zstd(Box::new(zstd))),

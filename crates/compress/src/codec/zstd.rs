@@ -18,7 +18,7 @@ impl Encoder {
                 set(CParameter::CompressionLevel(level.into()))?;
                 set(CParameter::WindowLog(MOST_WINDOW))?;
             }
-            Kind::Pieces => {
+            Kind::Large | Kind::Pieces => {
                 set(CParameter::CompressionLevel(level.min(MOST_LEVEL).into()))?;
                 set(CParameter::WindowLog(WINDOW))?;
                 set(CParameter::HashLog(TABLES))?;
