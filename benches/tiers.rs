@@ -152,7 +152,7 @@ fn tiered<T: Tier>(
     });
     drop(filling);
     // Its tasks end when they see that nobody is there, and let go of the tier.
-    runtime.block_on(tokio::time::sleep(Duration::from_millis(600)));
+    runtime.block_on(async { tokio::time::sleep(Duration::from_millis(600)).await });
     let cache = CacheLayer::new(CAPACITY).max_entry(CAPACITY).tier(tier());
     let service = cache.layer(origin);
     let before = called.load(Ordering::SeqCst);
