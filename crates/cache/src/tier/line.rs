@@ -98,7 +98,7 @@ impl Line {
 
     /// Takes the place of who listens; `None` if somebody has it.
     pub(super) fn listen(&self) -> Option<Listening<'_>> {
-        (!self.listens.swap(true, Ordering::AcqRel)).then_some(Listening(self))
+        (!self.listens.swap(true, Ordering::AcqRel)).then(|| Listening(self))
     }
 
     fn set(&self, state: State, last: Option<u64>) {

@@ -28,6 +28,7 @@ struct State {
     /// How much of the log is no longer told.
     trimmed: usize,
     gets: u64,
+    listeners: u64,
     /// Who has the right to fetch a key, by which fence, and until when.
     leases: HashMap<Bytes, (usize, u64, Instant)>,
     /// The fences of what was put last.
@@ -65,6 +66,11 @@ impl Hub {
     /// How often a node has looked for records.
     pub(crate) fn gets(&self) -> u64 {
         self.state().gets
+    }
+
+    /// How often somebody began to listen.
+    pub(crate) fn listeners(&self) -> u64 {
+        self.state().listeners
     }
 
     /// Who has not heard yet what there was has missed it.
@@ -182,7 +188,8 @@ impl Tier for Node {
 
     fn notes(&self) -> TierFuture<'_, Notes> {
         Box::pin(async move {
-            let state = self.working()?;
+            let mut state = self.working()?;
+            state.listeners += 1;
             self.place.lock().unwrap().heard = state.log.len();
             let mut notes = Vec::new();
             for (at, (_, happened)) in state.log.iter().enumerate() {

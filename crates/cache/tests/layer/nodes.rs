@@ -124,6 +124,20 @@ async fn what_one_node_has_fetched_the_others_have() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn however_many_begin_at_once_one_listens() {
+    let nodes = Arc::new(Nodes::new(1));
+    let client = |page| {
+        let nodes = nodes.clone();
+        tokio::spawn(async move { nodes.ask(0, &format!("/{page}")).await })
+    };
+    for client in (0..50).map(client).collect::<Vec<_>>() {
+        assert_eq!(client.await.unwrap().did(), MISS);
+    }
+    tokio::time::sleep(3 * BEAT).await;
+    assert_eq!(nodes.hub.listeners(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_purge_on_one_node_takes_from_the_memory_of_all() {
     for purge in [Purge::Hard, Purge::Soft] {
         let nodes = Nodes::new(3);
