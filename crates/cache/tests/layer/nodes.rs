@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::Uri;
 use proptest::prelude::*;
+use tokio::task::JoinHandle;
 use tower_edge_cache::{OnOutage, Purge};
 use tower_edge_core::{Clock, RequestHead};
 use tower_edge_testkit::{Answer, Gate};
@@ -66,15 +67,17 @@ impl Nodes {
         told.is_ok()
     }
 
+    /// As [`get`](Self::get), while the test goes on.
+    fn begin(self: &Arc<Self>, node: usize) -> JoinHandle<(String, String)> {
+        let nodes = self.clone();
+        tokio::spawn(async move { nodes.get(node).await })
+    }
+
     /// Lets clients of all nodes ask for a page at once; what they get.
     async fn ask_all(self: &Arc<Self>) -> Vec<String> {
-        let client = |node| {
-            let nodes = self.clone();
-            tokio::spawn(async move { nodes.get(node).await.0 })
-        };
         let mut texts = Vec::new();
-        for client in (0..self.plays.len()).map(client).collect::<Vec<_>>() {
-            texts.push(client.await.unwrap());
+        for client in (0..self.plays.len()).map(|node| self.begin(node)).collect::<Vec<_>>() {
+            texts.push(client.await.unwrap().0);
         }
         texts
     }
@@ -375,16 +378,10 @@ async fn one_node_fetches_what_all_want() {
 async fn a_lease_is_kept_while_the_origin_takes_its_time() {
     let (nodes, gate) = gated(2, &[FRESH]);
     gate.close();
-    let first = tokio::spawn({
-        let nodes = nodes.clone();
-        async move { nodes.get(0).await }
-    });
+    let first = nodes.begin(0);
     tasks().await;
     tokio::time::sleep(LEASE * 3 / 2).await;
-    let second = tokio::spawn({
-        let nodes = nodes.clone();
-        async move { nodes.get(1).await }
-    });
+    let second = nodes.begin(1);
     tokio::time::sleep(LEASE / 2).await;
     assert_eq!(nodes.calls(), 1);
     gate.open();
@@ -398,10 +395,7 @@ async fn a_lease_is_kept_while_the_origin_takes_its_time() {
 async fn when_its_holder_dies_another_fetches() {
     let (nodes, gate) = gated(2, &[FRESH]);
     gate.close();
-    let first = tokio::spawn({
-        let nodes = nodes.clone();
-        async move { nodes.get(0).await }
-    });
+    let first = nodes.begin(0);
     tasks().await;
     nodes.lines[0].cut(true);
     first.abort();
@@ -424,19 +418,13 @@ async fn what_is_not_stored_holds_nobody_up() {
 async fn who_was_overtaken_writes_nothing() {
     let (nodes, gate) = gated(3, &[FRESH]);
     gate.close();
-    let first = tokio::spawn({
-        let nodes = nodes.clone();
-        async move { nodes.get(0).await }
-    });
+    let first = nodes.begin(0);
     tasks().await;
     // It is held up, and another goes on, with what is newer.
     nodes.lines[0].cut(true);
     tokio::time::sleep(LEASE).await;
     nodes.change();
-    let second = tokio::spawn({
-        let nodes = nodes.clone();
-        async move { nodes.get(1).await }
-    });
+    let second = nodes.begin(1);
     tasks().await;
     gate.open();
     assert_eq!(second.await.unwrap().0, "version 1");
