@@ -44,7 +44,8 @@ pub struct CacheLayer {
 impl CacheLayer {
     /// A cache that takes up to `capacity` bytes: bodies, fields, keys, what is
     /// noted of purges, and what the tables themselves need. Allocators keep a tenth
-    /// or so on top.
+    /// or so on top; of a few MiB full of tiny responses, that come and go for long,
+    /// more than a third.
     ///
     /// A single response may take an eighth of it: [`max_entry`](Self::max_entry).
     /// While responses are on their way their bodies take what is free, and in a full
