@@ -6,6 +6,7 @@ use moka::Equivalent;
 use tower_edge_core::{Key, Target};
 
 use crate::heap::{COUNTS, allocated};
+use crate::store::SLOT;
 
 /// What responses are stored for: a target and, where users are kept apart, whose
 /// it is.
@@ -153,12 +154,13 @@ impl Equivalent<ResourceKey> for Resource<'_> {
     }
 }
 
-/// What a resource takes beside its key and its responses: the list of those, and
-/// what moka 0.12 allocates, which is what it knows of the entry, what joins that
+/// What a resource takes beside its key and its responses: the list of those and its
+/// slot, and what moka 0.12 allocates, which is what it knows of the entry, what joins that
 /// with the list, its places in the queues and a node there, and a bucket. The
 /// array of buckets has two places for each that is used, and on average a tenth
 /// of the keys in it are gone.
 const RESOURCE: usize = allocated(COUNTS)
+    + SLOT
     + (allocated(64) + allocated(40) + allocated(48) + allocated(24) + allocated(16))
     + 2 * size_of::<usize>()
     + 20;

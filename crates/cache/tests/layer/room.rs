@@ -1,9 +1,12 @@
-//! Bodies that are on their way into the cache at the same time.
+//! Bodies that are on their way into the cache at the same time, and what is left of
+//! those that are out of it.
 
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use http::Response;
-use tower_edge_cache::{CacheBody, CacheLayer};
+use http_body_util::BodyExt;
+use tower_edge_cache::{CacheBody, CacheLayer, Purge};
 use tower_edge_core::Event;
 use tower_edge_testkit::{Gate, MockBody, Received};
 
@@ -33,6 +36,14 @@ fn halved(gate: &Gate, sized: bool) -> (Arc<Play>, Arc<Mutex<Vec<&'static str>>>
         }
     });
     (Arc::new(play), told)
+}
+
+/// What the cache holds of a page, while it does: who asks for the second time gets
+/// the bytes that are stored.
+async fn held(play: &Play, number: usize) -> Bytes {
+    page(play, number).await.into_body().collect().await.unwrap();
+    tasks().await;
+    page(play, number).await.into_body().collect().await.unwrap().to_bytes()
 }
 
 async fn page(play: &Play, number: usize) -> Response<CacheBody<MockBody>> {
@@ -112,4 +123,30 @@ async fn who_comes_too_late_for_the_first_byte_asks_for_it() {
         let body = client.await.unwrap().body;
         assert_eq!((body.bytes().len(), body.error), (2 * PIECE, None));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_out_of_the_cache_is_out_of_memory_at_once() {
+    let play = Play::with(CacheLayer::new(CAPACITY), |_, _| {
+        let body = MockBody::new().data(vec![1; PIECE]);
+        respond(200, FRESH, body)
+    });
+    let purged = held(&play, 0).await;
+    assert!(!purged.is_unique());
+    play.cache.purge(&"http://origin.example/0".parse().unwrap(), Purge::Hard);
+    assert!(purged.is_unique());
+
+    let replaced = held(&play, 0).await;
+    assert!(!replaced.is_unique());
+    play.ask(request("GET", "/0", &[("cache-control", "no-cache")])).await;
+    assert!(replaced.is_unique());
+
+    let (mut all, mut came) = (Vec::new(), 0);
+    for number in 0..100 {
+        all.push(held(&play, number).await);
+        came += usize::from(!all[number].is_unique());
+    }
+    all.retain(|bytes| !bytes.is_unique());
+    let entries = play.cache.stats().entries as usize;
+    assert!(came > entries && all.len() <= entries, "{} of {came}, {entries}", all.len());
 }

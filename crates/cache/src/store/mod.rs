@@ -1,12 +1,13 @@
-use std::cmp::Reverse;
+mod change;
+mod slot;
+
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
 use ahash::RandomState;
 use moka::notification::RemovalCause;
-use moka::ops::compute::{CompResult, Op};
 use moka::sync::Cache;
 
 use crate::counts::Held;
@@ -16,16 +17,18 @@ use crate::front::Front;
 use crate::hot::{self, Hot};
 use crate::purges::{Purge, Purges, RECORD, Scope};
 use crate::resource::{Resource, ResourceKey};
-use crate::sync::lock;
 use crate::tier::{Behind, Line, Note};
-use crate::variants::{Variants, merged};
+use crate::variants::Variants;
+
+pub(crate) use self::slot::SLOT;
+use self::slot::Slot;
 
 /// The stored responses, bounded by the memory they take.
 ///
 /// moka decides who stays (TinyLFU). Its expiry is not used: freshness is the
 /// policy's business, and a stale response is still worth validating.
 pub(crate) struct Store {
-    resources: Cache<ResourceKey, Variants, RandomState>,
+    resources: Cache<ResourceKey, Slot, RandomState>,
     epochs: Epochs,
     purges: Purges,
     held: Arc<Held>,
@@ -53,8 +56,9 @@ pub(crate) struct Size {
 impl Store {
     pub(crate) fn new(capacity: u64) -> Self {
         let most_purges = (capacity as usize / PURGES / RECORD).clamp(1, MOST_PURGES);
-        let weigh = |key: &ResourceKey, variants: &Variants| {
-            let weight = key.weight() + variants.iter().map(|entry| entry.weight()).sum::<usize>();
+        let weigh = |key: &ResourceKey, slot: &Slot| {
+            let stored = slot.variants();
+            let weight = key.weight() + stored.iter().map(|entry| entry.weight()).sum::<usize>();
             u32::try_from(weight).unwrap_or(u32::MAX)
         };
         let seed = RandomState::new();
@@ -66,8 +70,8 @@ impl Store {
         let held = Arc::new(Held::default());
         let (counted, fronted, hasher) = (held.clone(), front.clone(), seed.clone());
         // It is told of all that changes or goes, before those who change it return.
-        let resources = resources.eviction_listener(move |key, variants: Variants, cause| {
-            counted.leave(variants.len(), cause == RemovalCause::Size);
+        let resources = resources.eviction_listener(move |key, slot: Slot, cause| {
+            counted.leave(slot.take().len(), cause == RemovalCause::Size);
             fronted.forget(hasher.hash_one(&*key));
         });
         Self {
@@ -116,24 +120,22 @@ impl Store {
 
     /// What is stored for a resource, and has not been purged for good.
     pub(crate) fn get(&self, resource: &Resource<'_>) -> Option<Variants> {
-        let found = self.resources.get(resource)?;
+        let found = self.stored(resource)?;
         let is_gone = |entry: &Arc<Entry>| self.purges.judge(&resource.target, entry.mark());
-        if !found.iter().any(is_gone) {
-            return Some(found);
+        match found.iter().any(is_gone) {
+            true => self.without_purged(resource),
+            false => Some(found),
         }
-        let key = ResourceKey::of(resource)?;
-        let left = self.resources.entry_by_ref(&key).and_compute_with(|stored| {
-            let stored = stored.map(moka::Entry::into_value).unwrap_or_default();
-            let left = self.left(&key, &stored);
-            match left.len() {
-                0 => Op::Remove,
-                all if all == stored.len() => Op::Nop,
-                _ => self.put(left),
+    }
+
+    /// What is stored for a resource.
+    fn stored(&self, resource: &Resource<'_>) -> Option<Variants> {
+        // One that is taken was replaced or removed since it was found.
+        loop {
+            let found = self.resources.get(resource)?.variants();
+            if !found.is_empty() {
+                return Some(found);
             }
-        });
-        match left {
-            CompResult::Unchanged(left) | CompResult::ReplacedWith(left) => Some(left.into_value()),
-            _ => None,
         }
     }
 
@@ -201,127 +203,6 @@ impl Store {
         &self.purges
     }
 
-    /// Changes what is stored for a resource, unless there is nothing to change or
-    /// the resource was invalidated since the ticket was drawn. Nothing at all is
-    /// no resource.
-    pub(crate) fn change(
-        &self,
-        key: &ResourceKey,
-        ticket: Ticket,
-        change: impl FnOnce(&[Arc<Entry>]) -> Option<Vec<Arc<Entry>>>,
-    ) {
-        self.alter(key, ticket, |left| {
-            let all = change(left)?;
-            if let Some(behind) = self.behind() {
-                behind.changed(key, left, &all);
-            }
-            Some(all)
-        });
-    }
-
-    /// Takes in what the tier behind has of a resource, unless the resource was
-    /// invalidated since the ticket was drawn; gives it with what is stored already.
-    pub(crate) fn take_in(
-        &self,
-        key: &ResourceKey,
-        ticket: Ticket,
-        loaded: Vec<Arc<Entry>>,
-    ) -> Variants {
-        let mut all = Variants::default();
-        self.alter(key, ticket, |left| {
-            let merged = merged(left, loaded);
-            all = merged.clone().into();
-            (merged.len() > left.len()).then_some(merged)
-        });
-        all
-    }
-
-    fn alter(
-        &self,
-        key: &ResourceKey,
-        ticket: Ticket,
-        change: impl FnOnce(&[Arc<Entry>]) -> Option<Vec<Arc<Entry>>>,
-    ) {
-        let mut put = 0;
-        let changing = self.epochs.change(ticket.hash);
-        self.resources.entry_by_ref(key).and_compute_with(|stored| {
-            // Not before: an invalidation counts first and then waits for its turn
-            // here, so either it is seen or it finds what is put.
-            if !self.holds(ticket) {
-                return Op::Nop;
-            }
-            let stored = stored.map(moka::Entry::into_value).unwrap_or_default();
-            match change(&self.left(key, &stored)) {
-                None => Op::Nop,
-                Some(all) if all.is_empty() => Op::Remove,
-                Some(mut all) => {
-                    all.sort_by_key(|entry| Reverse(entry.came().generated));
-                    put = self.fit(&mut all);
-                    self.put(all.into())
-                }
-            }
-        });
-        drop(changing);
-        self.note(put);
-    }
-
-    /// Leaves out the oldest responses of a resource that together would take too
-    /// much of the store: who asks for one in every language would put out all
-    /// others. Gives what the rest takes, in bytes.
-    fn fit(&self, all: &mut Vec<Arc<Entry>>) -> u64 {
-        let mut taken = 0;
-        let fitting = all.iter().take_while(|entry| {
-            let weight = entry.weight() as u64;
-            let fits = taken == 0 || taken + weight <= self.responses / RESOURCE;
-            taken += if fits { weight } else { 0 };
-            fits
-        });
-        let fitting = fitting.count();
-        all.truncate(fitting);
-        taken
-    }
-
-    /// Counts what was put, and lets moka make room for it in time: by itself it
-    /// would wait for 64 changes, however large.
-    fn note(&self, put: u64) {
-        let unnoted = self.unnoted.fetch_add(put, Ordering::Relaxed) + put;
-        if unnoted > self.most_unnoted {
-            self.unnoted.store(0, Ordering::Relaxed);
-            self.resources.run_pending_tasks();
-        }
-    }
-
-    /// Removes what is stored for a resource, and what is on its way there.
-    pub(crate) fn invalidate(&self, resource: &Resource<'_>) -> bool {
-        let is_changing = self.epochs.end(self.hash(resource));
-        // Most unsafe requests are about what was never stored.
-        if !is_changing && self.behind().is_none() && !self.resources.contains_key(resource) {
-            return false;
-        }
-        let Some(key) = ResourceKey::of(resource) else { return false };
-        let removed = self.resources.entry_by_ref(&key).and_compute_with(|_| {
-            if let Some(behind) = self.behind() {
-                lock(&behind.pending).remove_all(&key);
-            }
-            Op::Remove
-        });
-        matches!(removed, CompResult::Removed(_))
-    }
-
-    /// Takes out of memory what is stored for a resource, and what is on its way
-    /// there: another has put or removed it in the tier behind.
-    pub(crate) fn forget(&self, key: &ResourceKey) {
-        self.epochs.end(self.hash(&key.resource()));
-        self.resources.entry_by_ref(key).and_compute_with(|_| Op::Remove);
-    }
-
-    /// Takes everything out of memory, and what is on its way there.
-    pub(crate) fn forget_all(&self) {
-        self.epochs.end_all();
-        self.resources.invalidate_all();
-        self.front.forget_all();
-    }
-
     /// Whether what others have purged is known, who share the tier behind.
     pub(crate) fn is_current(&self) -> bool {
         let line = self.behind().and_then(|behind| behind.line.as_ref());
@@ -344,20 +225,6 @@ impl Store {
             bytes,
         }
     }
-
-    fn put(&self, variants: Variants) -> Op<Variants> {
-        self.held.enter(variants.len());
-        Op::Put(variants)
-    }
-
-    /// Those that were not purged for good.
-    fn left(&self, key: &ResourceKey, stored: &Variants) -> Variants {
-        let is_left = |entry: &&Arc<Entry>| !self.is_gone(key, entry);
-        match stored.iter().all(|entry| is_left(&entry)) {
-            true => stored.clone(),
-            false => stored.iter().filter(is_left).cloned().collect(),
-        }
-    }
 }
 
 impl fmt::Debug for Store {
@@ -374,10 +241,6 @@ const PURGES: usize = 64;
 /// The part of the capacity that may be put before room is made for it: one in so
 /// many.
 const UNNOTED: u64 = 64;
-
-/// The part of the capacity that several responses of one resource may take
-/// together: one in so many.
-const RESOURCE: u64 = 4;
 
 /// The most purges that are told apart.
 const MOST_PURGES: usize = 65_536;
