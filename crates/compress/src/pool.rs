@@ -89,14 +89,9 @@ impl fmt::Debug for Lease {
     }
 }
 
-/// gzip and zlib take the same for small bodies and for pieces, zstd for large ones
-/// and for pieces.
 fn shelf(coding: Coding, kind: Kind) -> usize {
-    let apart = match coding {
-        Coding::Zstd => kind == Kind::Whole,
-        _ => kind == Kind::Large,
-    };
-    coding as usize + if apart { Coding::ALL.len() } else { 0 }
+    KINDS * coding as usize + kind as usize
 }
 
-const SHELVES: usize = 2 * Coding::ALL.len();
+const KINDS: usize = Kind::Pieces as usize + 1;
+const SHELVES: usize = KINDS * Coding::ALL.len();

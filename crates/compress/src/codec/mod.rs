@@ -3,6 +3,8 @@
 
 #[cfg(feature = "br")]
 mod brotli;
+#[cfg(any(feature = "deflate", feature = "gzip"))]
+mod deflate;
 #[cfg_attr(
     not(any(feature = "br", feature = "deflate", feature = "gzip", feature = "zstd")),
     allow(dead_code, reason = "without an encoder nobody writes")
@@ -45,6 +47,8 @@ pub(crate) enum Then {
 /// Encodes one body after the other.
 pub(crate) enum Encoder {
     #[cfg(any(feature = "deflate", feature = "gzip"))]
+    Deflate(Box<deflate::Encoder>),
+    #[cfg(any(feature = "deflate", feature = "gzip"))]
     Zlib(Box<zlib::Encoder>),
     #[cfg(feature = "zstd")]
     Zstd(Box<zstd::Encoder>),
@@ -58,7 +62,11 @@ impl Encoder {
         match coding {
             #[cfg(any(feature = "deflate", feature = "gzip"))]
             Coding::Gzip | Coding::Deflate => {
-                Ok(Self::Zlib(Box::new(zlib::Encoder::new(level, coding == Coding::Gzip, kind))))
+                let gzip = coding == Coding::Gzip;
+                Ok(match kind {
+                    Kind::Whole => Self::Deflate(Box::new(deflate::Encoder::new(level, gzip)?)),
+                    _ => Self::Zlib(Box::new(zlib::Encoder::new(level, gzip, kind))),
+                })
             }
             #[cfg(feature = "zstd")]
             Coding::Zstd => zstd::Encoder::new(level, kind).map(|zstd| Self::Zstd(Box::new(zstd))),
@@ -74,6 +82,8 @@ impl Encoder {
     /// Goes back to the start; `false` if it cannot, and is of no more use.
     pub(crate) fn reset(&mut self) -> bool {
         match self {
+            #[cfg(any(feature = "deflate", feature = "gzip"))]
+            Self::Deflate(_) => true,
             #[cfg(any(feature = "deflate", feature = "gzip"))]
             Self::Zlib(zlib) => zlib.reset(),
             #[cfg(feature = "zstd")]
@@ -122,6 +132,10 @@ impl Encoder {
         output: &mut Scratch,
     ) -> Result<(), EncodeError> {
         match self {
+            #[cfg(any(feature = "deflate", feature = "gzip"))]
+            Self::Deflate(deflate) if then == Then::Finish => deflate.encode(input, output),
+            #[cfg(any(feature = "deflate", feature = "gzip"))]
+            Self::Deflate(_) => Err(EncodeError),
             #[cfg(any(feature = "deflate", feature = "gzip"))]
             Self::Zlib(zlib) => zlib.encode(input, then, output),
             #[cfg(feature = "zstd")]
