@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, VARY};
@@ -89,9 +89,9 @@ impl Ask {
             }
             Some(whole) => {
                 let mut whole = Whole::new(self.shared, coding, head, whole);
-                match whole.encode_slice() {
-                    Some(encoded) => Answer::Send(whole.finish(encoded)),
-                    None => Answer::Encode(Box::new(whole)),
+                match whole.poll_encode(cx) {
+                    Poll::Ready(encoded) => Answer::Send(whole.finish(encoded)),
+                    Poll::Pending => Answer::Encode(Box::new(whole)),
                 }
             }
             None => {

@@ -55,18 +55,16 @@ where
                     Answer::Send(response) => Poll::Ready(Ok(response)),
                     Answer::Encode(whole) => {
                         self.project().state.set(State::Encode { whole: Some(whole) });
-                        cx.waker().wake_by_ref();
                         Poll::Pending
                     }
                 }
             }
             StateProj::Encode { whole } => {
                 let mut work = whole.take().expect("no future is polled after it ended");
-                match work.encode_slice() {
-                    Some(encoded) => Poll::Ready(Ok(work.finish(encoded))),
-                    None => {
+                match work.poll_encode(cx) {
+                    Poll::Ready(encoded) => Poll::Ready(Ok(work.finish(encoded))),
+                    Poll::Pending => {
                         *whole = Some(work);
-                        cx.waker().wake_by_ref();
                         Poll::Pending
                     }
                 }

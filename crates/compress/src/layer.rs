@@ -4,6 +4,7 @@ use std::sync::Arc;
 use tower_edge_core::{Clock, Coding, Observe, ResponseHead};
 use tower_layer::Layer;
 
+use crate::away::Away;
 use crate::codec::CODINGS;
 use crate::pool::Pool;
 use crate::shared::{Offered, Shared};
@@ -57,6 +58,7 @@ impl CompressLayer {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let shared = Shared {
             pool: Arc::new(Pool::new(IDLE_PER_THREAD * threads)),
+            away: Arc::new(Away::new(threads)),
             clock: Clock::system(),
             observe: None,
             predicate: Arc::new(MediaTypes),

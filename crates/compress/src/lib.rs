@@ -125,6 +125,7 @@
 //! `br`, `deflate`, `gzip` and `zstd`, all on by default.
 
 mod ask;
+mod away;
 mod body;
 mod codec;
 mod conditions;

@@ -7,12 +7,14 @@ use tower_edge_core::{
 };
 
 use crate::Predicate;
+use crate::away::Away;
 use crate::pool::Pool;
 
 /// What a layer and its services share.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) pool: Arc<Pool>,
+    pub(crate) away: Arc<Away>,
     pub(crate) clock: Clock,
     pub(crate) observe: Option<Arc<dyn Observe>>,
     pub(crate) predicate: Arc<dyn Predicate>,

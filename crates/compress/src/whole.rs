@@ -1,4 +1,6 @@
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +10,7 @@ use http_body::Body;
 use tower_edge_core::{Coding, Event, Step, Trace};
 
 use crate::CompressBody;
+use crate::away::{Coming, Done, Job};
 use crate::codec::{Kind, Scratch, Then};
 use crate::fields::{describe, drop_digests};
 use crate::pool::Lease;
@@ -21,11 +24,23 @@ pub(crate) struct Whole {
     head: response::Parts,
     plain: Bytes,
     trailers: Option<HeaderMap>,
-    lease: Lease,
-    /// How much of it is encoded.
-    at: usize,
-    encoded: Vec<u8>,
+    work: Work,
     spent: Duration,
+}
+
+/// How a body is encoded.
+#[derive(Debug)]
+enum Work {
+    /// A slice at a time.
+    Here {
+        lease: Lease,
+        /// How much of it is encoded.
+        at: usize,
+        encoded: Vec<u8>,
+    },
+    /// All at once, which takes long.
+    Away(Coming),
+    Done(Option<Done>),
 }
 
 impl Whole {
@@ -35,16 +50,43 @@ impl Whole {
         head: response::Parts,
         (plain, trailers): (Bytes, Option<HeaderMap>),
     ) -> Self {
-        let kind = if plain.len() <= SLICE { Kind::Whole } else { Kind::Large };
-        let mut lease = shared.pool.lease(coding, shared.level(coding), kind);
-        lease.expect(plain.len() as u64);
-        let (encoded, spent) = (Vec::new(), Duration::ZERO);
-        Self { shared, coding, head, plain, trailers, lease, at: 0, encoded, spent }
+        let level = shared.level(coding);
+        let is_small = plain.len() <= SLICE;
+        let work = if !is_small && matches!(coding, Coding::Gzip | Coding::Deflate) {
+            let (pool, clock, plain) = (shared.pool.clone(), shared.clock, plain.clone());
+            match shared.away.encode(Job { pool, coding, level, plain, clock }) {
+                Ok(coming) => Work::Away(coming),
+                Err(done) => Work::Done(Some(done)),
+            }
+        } else {
+            let kind = if is_small { Kind::Whole } else { Kind::Large };
+            let mut lease = shared.pool.lease(coding, level, kind);
+            lease.expect(plain.len() as u64);
+            Work::Here { lease, at: 0, encoded: Vec::new() }
+        };
+        Self { shared, coding, head, plain, trailers, work, spent: Duration::ZERO }
     }
 
-    /// Encodes a slice; gives the bytes when it was the last. They are none if they
+    /// Goes on encoding; gives the bytes when they are there. They are none if they
     /// would be more than the plain ones.
-    pub(crate) fn encode_slice(&mut self) -> Option<Encoded> {
+    pub(crate) fn poll_encode(&mut self, cx: &mut Context<'_>) -> Poll<Encoded> {
+        let (encoded, spent) = match &mut self.work {
+            Work::Here { .. } => match self.timed_slice() {
+                Some(encoded) => return Poll::Ready(encoded),
+                None => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            },
+            // The runtime that was to do it has ended, if it does not come.
+            Work::Away(coming) => ready!(Pin::new(coming).poll(cx)).unwrap_or_default(),
+            Work::Done(done) => done.take().unwrap_or_default(),
+        };
+        self.spent = spent;
+        Poll::Ready(Encoded(encoded.filter(|bytes| bytes.len() < self.plain.len())))
+    }
+
+    fn timed_slice(&mut self) -> Option<Encoded> {
         let clock = self.shared.clock;
         let start = Trace::with(|_| ()).map(|()| clock.now());
         let done = self.slice();
@@ -55,26 +97,26 @@ impl Whole {
     }
 
     fn slice(&mut self) -> Option<Encoded> {
-        let end = self.plain.len().min(self.at + SLICE);
+        let Work::Here { lease, at, encoded: all } = &mut self.work else { return None };
+        let end = self.plain.len().min(*at + SLICE);
         let last = end == self.plain.len();
         let then = if last { Then::Finish } else { Then::Go };
-        let (slice, before) = (&self.plain[self.at..end], self.encoded.len());
-        let lease = &mut self.lease;
+        let (slice, before) = (&self.plain[*at..end], all.len());
         let encoded = Scratch::with(|scratch| {
             lease.encode(slice, then, scratch).ok()?;
             // What is done at once is copied once, to where it fits.
             let only = last && before == 0;
             let bytes = only.then(|| scratch.take());
-            self.encoded.extend_from_slice(scratch.written());
+            all.extend_from_slice(scratch.written());
             Some(bytes)
         });
-        self.at = end;
+        *at = end;
         let size = before + encoded.iter().flatten().map(Bytes::len).sum::<usize>();
-        if encoded.is_none() || size.max(self.encoded.len()) >= self.plain.len() {
+        if encoded.is_none() || size.max(all.len()) >= self.plain.len() {
             return Some(Encoded(None));
         }
         last.then(|| {
-            let all = std::mem::take(&mut self.encoded).into_boxed_slice();
+            let all = std::mem::take(all).into_boxed_slice();
             Encoded(Some(encoded.flatten().unwrap_or_else(|| all.into())))
         })
     }

@@ -131,11 +131,12 @@ async fn bombs_are_refused_before_they_go_off() {
     }
 }
 
-/// A thousand at a time, each with an encoder that has begun; in the long form up to
-/// the end, in turn.
+/// A thousand at a time, each begun; up to the end, in turn, where few encoders work
+/// at once, and in the long form where each has its own.
 async fn bodies_in_hand_take_an_encoder_and_their_encoded_form() {
     let plain = Bytes::from(vec![b'x'; 1 << 20]);
-    for (coding, calls, most) in [(Coding::Gzip, CALLS, 520), (Coding::Br, CALLS / 10, 512)] {
+    for (coding, calls, most) in [(Coding::Gzip, CALLS, 16), (Coding::Br, CALLS / 10, 512)] {
+        let ends = is_long() || coding == Coding::Gzip;
         let body = plain.clone();
         let (upstream, _) =
             Upstream::new(move |_, _| Answer::ok(MockBody::new().data(body.clone()).sized()));
@@ -153,8 +154,9 @@ async fn bodies_in_hand_take_an_encoder_and_their_encoded_form() {
             under_way.push(call);
         }
         let (mut turns, mut done) = (2, Vec::new());
-        while is_long() && !under_way.is_empty() {
+        while ends && !under_way.is_empty() {
             turns += 1;
+            tokio::task::yield_now().await;
             let mut left = Vec::with_capacity(under_way.len());
             for mut call in under_way {
                 match poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await {
@@ -166,9 +168,10 @@ async fn bodies_in_hand_take_an_encoder_and_their_encoded_form() {
         }
         let each = ((ALLOCATED.peak_usage() - before) / calls) >> 10;
         assert!(each <= most, "{each} KiB each for {}", coding.as_str());
+        assert!(!ends || done.len() == calls);
         // A poll does no more than a slice.
         let slices = plain.len() / SLICE;
-        assert!(!is_long() || (turns >= slices && done.len() == calls), "{turns} turns");
+        assert!(coding == Coding::Gzip || !ends || turns >= slices, "{turns} turns");
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) use scratch::Scratch;
 /// What is being encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A small body, all of it at once.
+    /// All of a body at once.
     Whole,
     /// A body that is all there, a slice at a time.
     Large,
@@ -65,7 +65,7 @@ impl Encoder {
                 let gzip = coding == Coding::Gzip;
                 Ok(match kind {
                     Kind::Whole => Self::Deflate(Box::new(deflate::Encoder::new(level, gzip)?)),
-                    _ => Self::Zlib(Box::new(zlib::Encoder::new(level, gzip, kind))),
+                    _ => Self::Zlib(Box::new(zlib::Encoder::new(level, gzip))),
                 })
             }
             #[cfg(feature = "zstd")]

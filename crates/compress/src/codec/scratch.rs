@@ -39,7 +39,11 @@ impl Scratch {
     pub(crate) fn room(&mut self, least: usize) -> &mut [u8] {
         if self.bytes.len() - self.filled < least {
             let size = (self.filled + least).next_power_of_two().max(FIRST);
-            self.bytes.resize(size, 0);
+            match self.filled {
+                // The system has pages of zeros, and gives those that are written to.
+                0 => self.bytes = vec![0; size],
+                _ => self.bytes.resize(size, 0),
+            }
         }
         &mut self.bytes[self.filled..]
     }

@@ -1,15 +1,14 @@
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Status};
 
-use crate::codec::{EncodeError, Kind, Scratch, Then};
+use crate::codec::{EncodeError, Scratch, Then};
 
-/// Encodes as gzip or zlib.
+/// Encodes bodies that come in pieces as gzip or zlib.
 pub(crate) struct Encoder(Deflate);
 
 impl Encoder {
-    pub(crate) fn new(level: u8, gzip: bool, kind: Kind) -> Self {
+    pub(crate) fn new(level: u8, gzip: bool) -> Self {
         let window_bits = if gzip { WINDOW + GZIP } else { WINDOW };
-        let mem_level = if kind == Kind::Large { MOST_MEMORY } else { CONFIG.mem_level };
-        let config = DeflateConfig { level: level.into(), window_bits, mem_level, ..CONFIG };
+        let config = DeflateConfig { level: level.into(), window_bits, ..CONFIG };
         Self(Deflate::new_with_config(config))
     }
 
@@ -64,6 +63,4 @@ const CONFIG: DeflateConfig = DeflateConfig {
     mem_level: 6,
     strategy: zlib_rs::Strategy::Default,
 };
-/// 200 KiB more, which are little beside a body that is all in memory.
-const MOST_MEMORY: i32 = 9;
 const ROOM: usize = 4 << 10;

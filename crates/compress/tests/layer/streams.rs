@@ -206,6 +206,9 @@ async fn a_body_is_never_polled_after_its_end() {
 async fn no_poll_encodes_more_than_a_slice() {
     const SLICE: usize = 64 << 10;
     let large = [(Coding::Gzip, 17 * SLICE), (Coding::Zstd, 17 * SLICE)];
+    // Those that take all at once do so on a thread of their own.
+    let is_away =
+        |coding, size| matches!(coding, Coding::Gzip | Coding::Deflate) && size <= 16 * SLICE;
     for (coding, size) in CODINGS.map(|coding| (coding, 3 * SLICE)).into_iter().chain(large) {
         let plain = Bytes::from(text(size));
         let body = plain.clone();
@@ -228,7 +231,8 @@ async fn no_poll_encodes_more_than_a_slice() {
                 None => break,
             }
         }
-        assert!(polls >= size / SLICE, "{coding:?}: {polls} polls of {size} bytes");
+        let least = if is_away(coding, size) { 2 } else { size / SLICE };
+        assert!(polls >= least, "{coding:?}: {polls} polls of {size} bytes");
         assert!(decode(coding, &seen) == plain);
     }
 }
