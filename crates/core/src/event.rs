@@ -32,6 +32,13 @@ pub enum Event<'a> {
     /// A rate limit forgot a key that was in use: it has more of them than there
     /// is room for.
     KeyEvicted,
+    /// The store of quotas that nodes share gave no answer.
+    QuotaStoreFailed,
+    /// It was decided about a request without the store of its quota.
+    QuotaUnknown {
+        /// How, as the user chose: `open`, `closed` or `local`.
+        choice: &'static str,
+    },
     /// A circuit went from one state to another.
     CircuitChanged {
         /// Whose circuit it is, where there is one for each key.

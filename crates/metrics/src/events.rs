@@ -24,6 +24,8 @@ pub struct EventCounters {
     limit_shadow_refusals: Total,
     limit_waits: Total,
     limit_evictions: Total,
+    limit_store_failures: Total,
+    limit_unknown: ByLabel,
     breaker_transitions: ByLabel,
     compress_responses: ByLabel,
     compress_plain_size: Total,
@@ -63,6 +65,14 @@ impl EventCounters {
             limit_evictions: Total::new(
                 ("tower_edge.limit.evictions", Unit::Count),
                 "Keys in use that a rate limit forgot for want of room.",
+            ),
+            limit_store_failures: Total::new(
+                ("tower_edge.limit.store.failures", Unit::Count),
+                "Times that the store of quotas gave no answer.",
+            ),
+            limit_unknown: ByLabel::new(
+                ("tower_edge.limit.unknown", "choice"),
+                "Requests that were decided without the store of their quota.",
             ),
             breaker_transitions: ByLabel::new(
                 ("tower_edge.breaker.transitions", "to"),
@@ -123,6 +133,8 @@ impl Observe for EventCounters {
             Event::WouldRefuse { .. } => self.limit_shadow_refusals.add(1),
             Event::Waited { .. } => self.limit_waits.add(1),
             Event::KeyEvicted => self.limit_evictions.add(1),
+            Event::QuotaStoreFailed => self.limit_store_failures.add(1),
+            Event::QuotaUnknown { choice } => self.limit_unknown.count(choice),
             Event::CircuitChanged { to, .. } => self.breaker_transitions.count(to),
             Event::Encoded { coding, plain, encoded } => {
                 self.compress_responses.count(coding);

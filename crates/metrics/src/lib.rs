@@ -14,6 +14,8 @@
 //! | `tower_edge.limit.shadow_refusals` | counter | count | none |
 //! | `tower_edge.limit.waits` | counter | count | none |
 //! | `tower_edge.limit.evictions` | counter | count | none |
+//! | `tower_edge.limit.store.failures` | counter | count | none |
+//! | `tower_edge.limit.unknown` | counter | count | `choice` |
 //! | `tower_edge.breaker.transitions` | counter | count | `to` |
 //! | `tower_edge.compress.responses` | counter | count | `coding` |
 //! | `tower_edge.compress.plain.size` | counter | bytes | none |
