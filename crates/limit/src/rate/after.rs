@@ -34,11 +34,22 @@ pub(super) struct Debtor {
 impl After {
     #[inline]
     pub(super) fn new(shared: &Arc<Shared>, method: &Method, costs: &Costs, nanos: u64) -> Self {
+        Self::telling(shared, method, costs, || shared.told(costs, nanos))
+    }
+
+    /// As [`new`](Self::new), with what the client is told.
+    #[inline]
+    pub(super) fn telling(
+        shared: &Arc<Shared>,
+        method: &Method,
+        costs: &Costs,
+        tell: impl FnOnce() -> Option<Told>,
+    ) -> Self {
         let tells = (shared.fields || shared.common_fields) && shared.mode != Mode::Shadow;
         if !tells && !shared.charges || costs.as_slice().is_empty() {
             return Self::Nothing;
         }
-        let told = if tells { shared.told(costs, nanos) } else { None };
+        let told = if tells { tell() } else { None };
         let debtor = || Box::new(Debtor { costs: *costs, method: method.clone() });
         let debtor = shared.charges.then(debtor);
         Self::Something { shared: shared.clone(), told, debtor }

@@ -84,7 +84,7 @@ pub(crate) fn longest(
         };
         Some(Refused { by, wait })
     });
-    waits.reduce(|longest, next| if next.is_longer(&longest) { next } else { longest })
+    waits.reduce(Refused::longer)
 }
 
 impl Costs {
@@ -114,6 +114,11 @@ impl Cost {
 }
 
 impl Refused {
+    /// The one that refuses for the longer time.
+    pub(crate) fn longer(self, next: Self) -> Self {
+        if next.is_longer(&self) { next } else { self }
+    }
+
     fn is_longer(&self, than: &Self) -> bool {
         match (self.wait, than.wait) {
             (_, None) => false,

@@ -60,8 +60,8 @@ where
                     let admitted = ready!(waiting.turn.poll(cx));
                     let (service, request) = waiting.call.take().expect(ENDED);
                     let head = RequestHead::new(&request);
-                    if let Err(refused) = admitted
-                        && let Some(response) = waiting.turn.refuse(&head, refused)
+                    if let Err(denied) = admitted
+                        && let Some(response) = waiting.turn.refuse(&head, denied)
                     {
                         this.state.set(State::Answer(Some(Box::new(response))));
                         continue;

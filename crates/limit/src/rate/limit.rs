@@ -177,6 +177,13 @@ impl Limit {
         self
     }
 
+    /// What requests are told apart by: none if the limit does not apply, or refuses
+    /// who has none.
+    pub(super) fn key_of(&self, head: &RequestHead<'_>) -> Option<Key> {
+        let Some(extract) = &self.key else { return Some(Key::GLOBAL) };
+        extract.key(head).or((self.keyless == Keyless::Share).then_some(Key::GLOBAL))
+    }
+
     pub(super) fn cost_of(&self, head: &RequestHead<'_>) -> u32 {
         self.cost.as_ref().map_or(1, |cost| cost(head))
     }

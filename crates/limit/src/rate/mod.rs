@@ -1,25 +1,33 @@
 //! Quotas: how many requests a key may make in a time.
 
 mod after;
+mod asking;
 mod body;
 mod bucket;
 mod charge;
 mod charges;
+mod exactly;
 mod fields;
 mod future;
 mod gcra;
 mod handle;
+mod keeping;
 mod layer;
+mod leases;
 mod limit;
 #[cfg(test)]
 mod model;
+mod outage;
+mod question;
 mod queue;
+mod queued;
 mod quota;
 #[cfg(test)]
 mod references;
 mod rule;
 mod service;
 mod shared;
+mod sharing;
 mod sync;
 mod table;
 #[cfg(test)]
@@ -34,5 +42,6 @@ pub use future::RateLimitFuture;
 pub use handle::{KeyState, LimitHandle, LimitStats};
 pub use layer::RateLimitLayer;
 pub use limit::{Keyless, Limit, Tier};
+pub use outage::OnOutage;
 pub use quota::Quota;
 pub use service::RateLimit;

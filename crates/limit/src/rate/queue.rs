@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use super::charges::Cost;
 use super::table::Spot;
 
 /// Those who wait for their quota: a queue for each key that has some, in which
@@ -31,6 +32,14 @@ pub(crate) struct Place {
     queues: Arc<Queues>,
     line: Line,
     number: u64,
+}
+
+impl Line {
+    /// The key that pays this.
+    #[inline]
+    pub(crate) fn of(cost: &Cost) -> Self {
+        Self { bucket: cost.bucket, spot: cost.spot }
+    }
 }
 
 impl Queues {

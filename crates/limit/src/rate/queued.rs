@@ -12,16 +12,15 @@ use tower_edge_core::{Event, RequestHead, Step, Trace};
 
 use super::after::After;
 use super::charges::Costs;
-use super::charges::Refused;
 use super::queue::Place;
-use super::shared::Shared;
+use super::shared::{Denied, Shared};
 
 /// A request that waits for its quota.
 ///
 /// It is charged when it is admitted and not before, so dropping it costs nothing
 /// and lets those behind it move up.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct Queued {
     shared: Arc<Shared>,
     costs: Costs,
     /// Taken at the first poll.
@@ -33,20 +32,21 @@ pub(super) struct Turn {
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
-impl Turn {
+impl Queued {
     pub(super) fn new(shared: Arc<Shared>, costs: Costs, called: u64) -> Self {
         Self { shared, costs, place: None, called, due: 0, sleep: None }
     }
 
     /// Ready when it is admitted, or at once if it is refused.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refused>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Denied>> {
         let place = match &self.place {
             Some(place) => place,
             None => match self.shared.enter(&self.costs, self.shared.now()) {
                 Ok(place) => self.place.insert(place),
-                Err(Some(refused)) => return Poll::Ready(Err(refused)),
+                Err(Some(refused)) => return Poll::Ready(Err(refused.into())),
                 Err(None) => {
-                    return Poll::Ready(self.shared.charge(&self.costs, self.shared.now()));
+                    let charged = self.shared.charge(&self.costs, self.shared.now());
+                    return Poll::Ready(charged.map_err(Denied::from));
                 }
             },
         };
@@ -72,12 +72,8 @@ impl Turn {
         After::new(&self.shared, method, &self.costs, self.shared.now())
     }
 
-    pub(super) fn refuse(
-        &self,
-        head: &RequestHead<'_>,
-        refused: Refused,
-    ) -> Option<Response<Bytes>> {
-        self.shared.refuse(head, Some(&self.costs), refused, self.shared.now())
+    pub(super) fn refuse(&self, head: &RequestHead<'_>, denied: Denied) -> Option<Response<Bytes>> {
+        self.shared.refuse(head, Some(&self.costs), denied, self.shared.now())
     }
 
     fn sleep_until_due(&mut self) {

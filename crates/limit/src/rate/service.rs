@@ -12,9 +12,11 @@ use tower_edge_core::RequestHead;
 use tower_service::Service;
 
 use super::after::After;
+use super::asking::Asking;
 use super::body::RateLimitBody;
 use super::charges::Costs;
 use super::future::RateLimitFuture;
+use super::queued::Queued;
 use super::shared::{Admission, Shared};
 use super::turn::Turn;
 
@@ -83,12 +85,16 @@ where
                     return RateLimitFuture::calling(self.inner.call(request), after);
                 }
                 Admission::Wait => {
-                    let turn = Turn::new(shared.clone(), costs, nanos);
+                    let turn = Turn::Queued(Queued::new(shared.clone(), costs, nanos));
                     return RateLimitFuture::waiting(turn, self.inner.clone(), request);
                 }
-                Admission::Refuse(refused) => shared.refuse(&head, Some(&costs), refused, nanos),
+                Admission::Ask => {
+                    let turn = Turn::Asking(Asking::new(shared, &head, costs, nanos));
+                    return RateLimitFuture::waiting(turn, self.inner.clone(), request);
+                }
+                Admission::Refuse(denied) => shared.refuse(&head, Some(&costs), denied, nanos),
             },
-            Err(refused) => shared.refuse(&head, None, refused, nanos),
+            Err(refused) => shared.refuse(&head, None, refused.into(), nanos),
         };
         match refused {
             Some(response) => RateLimitFuture::answer(response),

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ahash::RandomState;
@@ -15,8 +15,11 @@ use super::bucket::Bucket;
 use super::charges::{self, Cost, Costs, MOST, Refused, charge_all};
 use super::fields::{self, Policy};
 use super::limit::{Keyless, Limit};
+use super::outage::OnOutage;
 use super::queue::{Line, Place, Queues};
+use super::quota::Quota;
 use super::rule::Verdict;
+use super::sharing::Sharing;
 use super::table::Spot;
 use super::told::Told;
 
@@ -27,10 +30,17 @@ pub(crate) struct Shared {
     pub(crate) limits: Vec<Limit>,
     /// Those of all tiers of all limits, in their order.
     pub(crate) buckets: Vec<Arc<Bucket>>,
+    /// The quotas of the same tiers as they were set.
+    pub(crate) quotas: Vec<Arc<Mutex<Quota>>>,
     pub(crate) seed: RandomState,
     /// The buckets' time.
     pub(crate) watch: Stopwatch,
     pub(crate) mode: Mode,
+    /// Where all nodes count; the buckets are then what this one may admit without.
+    pub(crate) sharing: Option<Arc<Sharing>>,
+    /// Whether each request is asked for.
+    pub(crate) exact: bool,
+    pub(crate) on_outage: OnOutage,
     pub(crate) backpressure: bool,
     /// Whether a response may be charged.
     pub(crate) charges: bool,
@@ -65,10 +75,27 @@ pub(crate) struct Counts {
 /// What becomes of a request.
 pub(crate) enum Admission {
     Admit,
-    Refuse(Refused),
+    Refuse(Denied),
+    /// At the first poll, by what a store answers.
+    Ask,
     /// At the first poll, where it takes a place: one that is never polled would
     /// keep those behind it waiting.
     Wait,
+}
+
+/// Why a request is not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// A quota refuses it.
+    Quota(Refused),
+    /// It is not known what a quota says.
+    Unknown,
+}
+
+impl From<Refused> for Denied {
+    fn from(refused: Refused) -> Self {
+        Self::Quota(refused)
+    }
 }
 
 impl Shared {
@@ -76,6 +103,7 @@ impl Shared {
         assert!(self.limits.len() < MOST, "a layer has at most {MOST} limits");
         let bucket = |(_, quota): &(_, _)| Arc::new(Bucket::new(quota, limit.keys));
         self.buckets.extend(limit.tiers.iter().map(bucket));
+        self.quotas.extend(limit.tiers.iter().map(|(_, quota)| Arc::new(Mutex::new(*quota))));
         assert!(self.buckets.len() <= MOST_TIERS, "a layer has at most {MOST_TIERS} tiers");
         self.charges |= limit.charges();
         self.limits.push(limit);
@@ -120,18 +148,22 @@ impl Shared {
     }
 
     /// Charges a request, or says why not.
-    pub(crate) fn admit(&self, costs: &Costs, nanos: u64) -> Admission {
+    #[inline]
+    pub(crate) fn admit(self: &Arc<Self>, costs: &Costs, nanos: u64) -> Admission {
+        if let Some(sharing) = &self.sharing {
+            return self.admit_shared(sharing, costs, nanos);
+        }
         let Mode::Wait { most, .. } = self.mode else {
             return match self.charge(costs, nanos) {
                 Ok(()) => Admission::Admit,
-                Err(refused) => Admission::Refuse(refused),
+                Err(refused) => Admission::Refuse(refused.into()),
             };
         };
         if self.queues.waiting() == 0 {
             match self.charge(costs, nanos) {
                 Ok(()) => return Admission::Admit,
                 Err(refused) if refused.wait.is_none_or(|wait| wait > most) => {
-                    return Admission::Refuse(refused);
+                    return Admission::Refuse(refused.into());
                 }
                 Err(_) => {}
             }
@@ -143,17 +175,16 @@ impl Shared {
     /// longest, or says why not: refused, or none if it need not wait.
     pub(crate) fn enter(&self, costs: &Costs, nanos: u64) -> Result<Place, Option<Refused>> {
         let Mode::Wait { most, places } = self.mode else { return Err(None) };
-        let line = |cost: &Cost| Line { bucket: cost.bucket, spot: cost.spot };
         self.queues.enter(|lines| {
             let costs = costs.as_slice();
-            let before = |cost: &Cost| lines.cost(&line(cost));
+            let before = |cost: &Cost| lines.cost(&Line::of(cost));
             let Some(refused) = charges::longest(&self.buckets, costs, nanos, before) else {
                 return Err(None);
             };
             let cost = &costs[refused.by];
             let in_time = refused.wait.is_some_and(|wait| wait <= most);
-            match in_time && lines.waiting(&line(cost)) < places {
-                true => Ok((line(cost), cost.permits)),
+            match in_time && lines.waiting(&Line::of(cost)) < places {
+                true => Ok((Line::of(cost), cost.permits)),
                 false => Err(Some(refused)),
             }
         })
@@ -171,12 +202,13 @@ impl Shared {
     }
 
     /// Charges by the limits that `permits` gives something for, after the fact.
-    pub(crate) fn charge_more(&self, costs: &Costs, permits: impl Fn(&Limit) -> u32) {
+    pub(crate) fn charge_more(self: &Arc<Self>, costs: &Costs, permits: impl Fn(&Limit) -> u32) {
         let nanos = self.now();
         for cost in costs.as_slice() {
-            match permits(self.limit_of(cost.bucket)) {
-                0 => {}
-                permits if cost.bucket(&self.buckets).force(cost.spot, nanos, permits) => {
+            match (permits(self.limit_of(cost.bucket)), &self.sharing) {
+                (0, _) => {}
+                (permits, Some(sharing)) => self.charge_shared(sharing, cost, permits),
+                (permits, None) if cost.bucket(&self.buckets).force(cost.spot, nanos, permits) => {
                     self.tell_of_eviction();
                 }
                 _ => {}
@@ -187,8 +219,7 @@ impl Shared {
     /// How a client stands by the quota that leaves the least.
     pub(crate) fn told(&self, costs: &Costs, nanos: u64) -> Option<Told> {
         let standings = costs.as_slice().iter().enumerate();
-        let standings =
-            standings.map(|(by, cost)| (by, cost.bucket(&self.buckets).standing(cost.spot, nanos)));
+        let standings = standings.map(|(by, cost)| (by, self.standing(cost, nanos)));
         let least = standings.min_by_key(|(_, standing)| standing.available);
         least.map(|(by, standing)| Told::new(costs, by, standing))
     }
@@ -210,10 +241,15 @@ impl Shared {
         &self,
         head: &RequestHead<'_>,
         costs: Option<&Costs>,
-        refused: Refused,
+        denied: Denied,
         nanos: u64,
     ) -> Option<Response<Bytes>> {
-        let refusal = Refusal::new(Reason::RateLimited);
+        let (reason, costs, refused) = match denied {
+            Denied::Quota(refused) => (Reason::RateLimited, costs, refused),
+            // Of its quotas nothing can be told.
+            Denied::Unknown => (Reason::CircuitOpen, None, UNKNOWN),
+        };
+        let refusal = Refusal::new(reason);
         let refusal = match refused.wait {
             Some(wait) => refusal.retry_after(Duration::from_nanos(wait)),
             None => refusal,
@@ -232,7 +268,7 @@ impl Shared {
             None => refusal.response_naming(&self.violated(costs, refused, nanos), head),
         };
         if let (Some(costs), Some(cost)) = (costs, by) {
-            let mut standing = cost.bucket(&self.buckets).standing(cost.spot, nanos);
+            let mut standing = self.standing(cost, nanos);
             // A retry is not to be earlier than what the field says (§6).
             standing.within = refused.wait.unwrap_or(standing.within);
             self.write(&Told::new(costs, refused.by, standing), response.headers_mut());
@@ -255,10 +291,10 @@ impl Shared {
         waits.max().filter(|wait| *wait > 0)
     }
 
-    pub(crate) fn bucket(&self, name: &str) -> Option<&Bucket> {
-        let names = self.limits.iter().flat_map(|limit| &limit.tiers);
-        let named = names.zip(&self.buckets).find(|((known, _), _)| **known == *name);
-        named.map(|(_, bucket)| &**bucket)
+    /// The number of the bucket of this name.
+    pub(crate) fn named(&self, name: &str) -> Option<u16> {
+        let mut names = self.limits.iter().flat_map(|limit| &limit.tiers);
+        names.position(|(known, _)| **known == *name).map(|bucket| bucket as u16)
     }
 
     pub(crate) fn spot(&self, key: &Key) -> Spot {
@@ -277,9 +313,7 @@ impl Shared {
     fn violated(&self, costs: Option<&Costs>, refused: Refused, nanos: u64) -> Vec<&str> {
         let costs = costs.map_or(&[][..], Costs::as_slice).iter().enumerate();
         let violated = costs.filter(|(by, cost)| {
-            let bucket = cost.bucket(&self.buckets);
-            let verdict = bucket.check(cost.spot, nanos, cost.permits);
-            *by == refused.by || matches!(verdict, Verdict::Refuse { .. })
+            *by == refused.by || self.standing(cost, nanos).available < cost.permits
         });
         violated.map(|(_, cost)| self.name(cost.bucket)).collect()
     }
@@ -302,11 +336,17 @@ impl Shared {
     }
 
     fn policy(&self, bucket: u16) -> Policy<'_> {
-        let (permits, nanos) = self.buckets[bucket as usize].rate();
+        let (permits, nanos) = match self.sharing {
+            Some(_) => {
+                let quota = self.quota(bucket);
+                (quota.permits().get(), quota.nanos())
+            }
+            None => self.buckets[bucket as usize].rate(),
+        };
         Policy { name: self.name(bucket), permits, nanos }
     }
 
-    fn name(&self, bucket: u16) -> &str {
+    pub(crate) fn name(&self, bucket: u16) -> &str {
         let mut names = self.limits.iter().flat_map(|limit| &limit.tiers);
         names.nth(bucket as usize).map_or("", |(name, _)| name)
     }
@@ -332,6 +372,7 @@ impl fmt::Debug for Shared {
         f.debug_struct("Shared")
             .field("limits", &self.limits)
             .field("mode", &self.mode)
+            .field("sharing", &self.sharing)
             .field("counts", &self.counts)
             .finish_non_exhaustive()
     }
@@ -339,5 +380,7 @@ impl fmt::Debug for Shared {
 
 /// What a cost knows a bucket by is a number of 16 bits.
 const MOST_TIERS: usize = 1 << 16;
+/// When to come back where nobody knows, in nanoseconds.
+const UNKNOWN: Refused = Refused { by: usize::MAX, wait: Some(1_000_000_000) };
 /// No timer is set for later, in nanoseconds.
 const LATEST: u64 = 100_000_000_000_000_000;

@@ -38,6 +38,11 @@ impl Spot {
         Self(hash)
     }
 
+    /// One of so many parts.
+    pub(crate) fn stripe(self, parts: usize) -> usize {
+        ((u128::from(self.0) * parts as u128) >> u64::BITS) as usize
+    }
+
     fn word(self, state: u64) -> u64 {
         (self.tag() << STATE_BITS) | state
     }
@@ -208,7 +213,7 @@ impl Table {
 
     /// By the upper bits, which the tag has not.
     fn set_of(&self, spot: Spot) -> usize {
-        ((u128::from(spot.0) * self.sets.len() as u128) >> u64::BITS) as usize
+        spot.stripe(self.sets.len())
     }
 }
 

@@ -5,6 +5,7 @@ use tower_edge_limit::{Limit, Quota, RateLimitLayer, nonzero};
 use tower_edge_testkit::contract::{self, Subject};
 
 use crate::layer;
+use crate::table::Table;
 
 fn limit() -> Limit {
     Limit::new("all", Quota::per_hour(nonzero!(2_000)))
@@ -43,4 +44,28 @@ async fn a_layer_in_which_everybody_waits_keeps_the_laws() {
 async fn a_layer_that_only_watches_keeps_the_laws() {
     let none = || Limit::new("all", Quota::per_day(nonzero!(1)).burst(nonzero!(2_000)));
     contract::all(|| subject(layer(none()).shadow())).await;
+}
+
+/// What there was to ask of a store, as a number that each call changes.
+fn sharing(exact: bool) -> Subject<RateLimitLayer> {
+    let store = Table::new();
+    let limit = Limit::new("all", Quota::per_hour(nonzero!(36_000)));
+    let layer = layer(limit).store(store.clone());
+    let layer = if exact { layer.exact() } else { layer };
+    let handle = layer.handle();
+    let moves = move || {
+        let in_hand = if exact { 0 } else { handle.read("all", &Key::GLOBAL).unwrap().available };
+        store.asked() * 100_000 + u64::from(in_hand)
+    };
+    Subject::new(layer, moves)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_takes_its_permits_from_a_store_keeps_the_laws() {
+    contract::all(|| sharing(false)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_asks_a_store_each_time_keeps_the_laws() {
+    contract::all(|| sharing(true)).await;
 }

@@ -8,6 +8,8 @@ mod contract;
 mod handle;
 mod keys;
 mod pressure;
+mod sharing;
+mod table;
 mod waiting;
 
 use std::time::{Duration, SystemTime};
