@@ -102,6 +102,7 @@
 //! - It does not read from replicas, and does not find masters by Sentinels.
 
 mod address;
+mod calling;
 mod connection;
 mod error;
 mod fence;

@@ -80,18 +80,7 @@ impl Shared {
 
     /// Logs how a call ended, if that is news.
     pub(crate) fn tell(&self, link: &Link, failure: Option<&Failure>) {
-        let address = link.address();
-        match failure {
-            // Why it is was told.
-            Some(Failure::Open) => {}
-            Some(failure) if self.trouble.failed(self.watch.nanos()) => {
-                tracing::warn!("redis at {address}: {failure}; the cache goes on without it");
-            }
-            None if self.trouble.is_over(|| self.watch.nanos()) => {
-                tracing::info!("redis at {address} answers again");
-            }
-            _ => {}
-        }
+        self.trouble.tell(link.address(), failure, "the cache goes", || self.watch.nanos());
     }
 
     async fn check(&self, link: &Link) -> bool {

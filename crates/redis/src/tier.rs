@@ -1,6 +1,5 @@
 use std::fmt;
 use std::future::Future;
-use std::num::{NonZeroU8, NonZeroU32};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,11 +7,12 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tower_edge_breaker::{BreakerHandle, BreakerLayer, CircuitHandle, Trip, Window};
+use tower_edge_breaker::{BreakerHandle, CircuitHandle};
 use tower_edge_cache::{Change, Lease, News, Notes, Tier, TierFuture};
-use tower_edge_core::{Clock, Key, Outcome, Stopwatch};
+use tower_edge_core::{Clock, Key, Stopwatch};
 
 use crate::address::{Address, Connection};
+use crate::calling::{self, breaker};
 use crate::error::{Failure, UrlError};
 use crate::fence::Fence;
 use crate::generation::{Generation, draw};
@@ -168,19 +168,10 @@ impl RedisTier {
     fn of(plan: Plan) -> Self {
         let shared = Arc::new(plan.shared());
         let checked = shared.clone();
-        let breaker = BreakerLayer::new()
-            .trip_on([
-                Trip::consecutive(FAILURES),
-                Trip::failure_rate(0.5, Window::time(Duration::from_secs(10))),
-            ])
-            .open_for(Duration::from_millis(200), Duration::from_secs(5))
-            .probes(NonZeroU8::MIN)
-            .clock(plan.clock)
-            .probe(move |_| {
-                let checked = checked.clone();
-                async move { checked.is_well().await }
-            })
-            .handle();
+        let breaker = breaker(plan.clock, move || {
+            let checked = checked.clone();
+            async move { checked.is_well().await }
+        });
         let circuit = breaker.circuit(&Key::GLOBAL);
         let (notes, position) = (Mutex::default(), Mutex::default());
         Self { plan, shared, breaker, circuit, notes, position }
@@ -318,7 +309,7 @@ impl fmt::Debug for RedisTier {
     }
 }
 
-/// Asks Redis, unless the circuit is open, within `deadline`.
+/// Asks Redis, unless the circuit is open, within `deadline`, and logs trouble.
 async fn call<'a, T, F>(
     shared: &'a Shared,
     circuit: &CircuitHandle,
@@ -329,24 +320,7 @@ async fn call<'a, T, F>(
 where
     F: Future<Output = Result<T, Failure>>,
 {
-    let admitted = circuit.admit().map_err(|_| Failure::Open)?;
-    let mut number = None;
-    let asked = async {
-        let (opened, connection) = link.open().await?;
-        number = Some(opened);
-        work(connection).await
-    };
-    let done = timeout(deadline, asked).await.unwrap_or(Err(Failure::Late));
-    match &done {
-        Ok(_) => link.answered(),
-        Err(failure) => {
-            if let Some(number) = number {
-                link.failed(number, failure);
-            }
-        }
-    }
-    let is_trouble = done.as_ref().is_err_and(Failure::is_trouble);
-    admitted.end(if is_trouble { Outcome::Failure } else { Outcome::Success });
+    let done = calling::call(circuit, link, deadline, work).await;
     shared.tell(link, done.as_ref().err());
     done
 }
@@ -367,6 +341,3 @@ const WRITING: Duration = Duration::from_secs(1);
 const READING: Duration = Duration::from_secs(10);
 
 const CHUNK: usize = 512 << 10;
-
-/// How many failures in a row open the circuit.
-const FAILURES: NonZeroU32 = NonZeroU32::new(5).unwrap();

@@ -1,6 +1,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::address::Address;
+use crate::error::Failure;
+
 /// What is told of trouble: that there is some and that it is over, at most once a
 /// second.
 #[derive(Debug, Default)]
@@ -12,8 +15,28 @@ pub(crate) struct Trouble {
 }
 
 impl Trouble {
+    /// Logs how a call ended, if that is news; `who` goes on without Redis.
+    pub(crate) fn tell(
+        &self,
+        address: &Address,
+        failure: Option<&Failure>,
+        who: &str,
+        now: impl Fn() -> u64,
+    ) {
+        match failure {
+            // Why it is was told.
+            Some(Failure::Open) => {}
+            Some(failure) if self.failed(now()) => {
+                tracing::warn!("redis at {address}: {failure}; {who} on without it");
+            }
+            Some(_) => {}
+            None if self.is_over(now) => tracing::info!("redis at {address} answers again"),
+            None => {}
+        }
+    }
+
     /// Whether it is to be told at this time that a call failed.
-    pub(crate) fn failed(&self, now: u64) -> bool {
+    fn failed(&self, now: u64) -> bool {
         let is_due = self.is_due(now);
         if is_due {
             self.told.store(true, Ordering::Relaxed);
@@ -22,7 +45,7 @@ impl Trouble {
     }
 
     /// Whether it is to be told that a call went well.
-    pub(crate) fn is_over(&self, now: impl FnOnce() -> u64) -> bool {
+    fn is_over(&self, now: impl FnOnce() -> u64) -> bool {
         let is_over = self.told.load(Ordering::Relaxed) && self.is_due(now());
         if is_over {
             self.told.store(false, Ordering::Relaxed);
