@@ -35,7 +35,8 @@
 //! # Features
 //!
 //! One for each layer, all on by default, and:
-//! - `redis`: Redis or Valkey behind the memory of the cache, shared by nodes;
+//! - `redis`: Redis or Valkey behind the memory of the cache and behind the rate limits,
+//!   shared by nodes;
 //! - `sqlite`: a file behind the memory of the cache, which builds SQLite;
 //! - `axum` (default): reads axum's peer address, matched path and original URI;
 //! - `tower-http`: adapts the response classifiers of tower-http.

@@ -43,6 +43,8 @@ pub(crate) enum Failure {
     NoRuntime,
     /// A record of more chunks than there may be.
     TooLarge,
+    /// A quota whose burst takes longer to come back than can be counted.
+    TooLong,
 }
 
 impl Failure {
@@ -65,7 +67,7 @@ impl Failure {
                     )
             ),
             Self::Late | Self::Foreign => true,
-            Self::Open | Self::Moving | Self::NoRuntime | Self::TooLarge => false,
+            Self::Open | Self::Moving | Self::NoRuntime | Self::TooLarge | Self::TooLong => false,
         }
     }
 
@@ -89,6 +91,7 @@ impl fmt::Display for Failure {
             Self::Moving => "cleared too often meanwhile",
             Self::NoRuntime => "no runtime to connect in",
             Self::TooLarge => "a record too large",
+            Self::TooLong => "a quota of more than 35 years",
         })
     }
 }

@@ -47,6 +47,16 @@ impl Names {
         format!("{}:{{log}}:notes", self.prefix)
     }
 
+    /// What a key has used of the quota by this name, in the slot of the key.
+    pub(crate) fn quota(&self, digest: Digest, quota: &str) -> String {
+        format!("{}:{{{digest}}}:quota:{quota}", self.prefix)
+    }
+
+    /// The nodes that share quotas.
+    pub(crate) fn nodes(&self) -> String {
+        format!("{}:{{quotas}}:nodes", self.prefix)
+    }
+
     /// The stream of changes.
     pub(crate) fn changes(&self) -> String {
         format!("{}:{{log}}:changes", self.prefix)
@@ -93,6 +103,7 @@ mod tests {
         assert_eq!(chunk, format!("{resource}:00000000000000ff:3"));
         assert_eq!(tag(&resource), tag(&chunk));
         assert_eq!(tag(&resource), tag(&names.lease(digest)));
+        assert_eq!(tag(&names.quota(digest, "a{b}")), tag(&names.quota(digest, "c")));
         for name in [names.notes(), names.changes()] {
             assert_eq!(tag(&names.generation()), tag(&name));
         }

@@ -1,4 +1,7 @@
-//! A cache tier in Redis or Valkey: what nodes share, and what outlives them.
+//! A cache tier and quotas in Redis or Valkey: what nodes share, and what outlives them.
+//!
+//! [`RedisTier`] stands behind the memory of a cache, [`RedisQuotas`] behind a rate
+//! limit. Each has connections and a circuit of its own.
 //!
 //! ```
 //! use tower_edge_cache::CacheLayer;
@@ -38,6 +41,22 @@
 //!   of a resource. A fence keeps who was overtaken from writing.
 //! - **Logs** at most once a second (`tracing`), never a name or a password.
 //!
+//! # What quotas do
+//!
+//! - **Count** by GCRA, in one script and by the clock of Redis, so that those of the
+//!   nodes do not matter: of several quotas of a key at once, together or not at all. They
+//!   lie in one slot.
+//! - **Grant** permits in batches, also those that come back within 200 ms, each for its
+//!   time: what is not used goes back. A node that is asked 1,000 times a second asks
+//!   Redis at most ten times. [`RateLimitLayer::exact`] asks about each request.
+//! - **Wait** up to the [deadline](RedisQuotas::deadline) for what is not in hand, and not
+//!   at all after three failures in a row; then they go on as [`OnOutage`] says.
+//! - **Know** how many nodes there are: each says once a second that it is there, and is
+//!   counted for 5 seconds.
+//!
+//! [`RateLimitLayer::exact`]: tower_edge_limit::RateLimitLayer::exact
+//! [`OnOutage`]: tower_edge_limit::OnOutage
+//!
 //! # What lies in Redis
 //!
 //! All keys begin with the [prefix](RedisTier::prefix).
@@ -50,6 +69,8 @@
 //! | `P:{log}:generation` | string | which generation counts: to clear is to write another one, however much there is; what is left goes when its time is over |
 //! | `P:{log}:notes` | stream | the purges, up to some 65,536: their ids are their numbers |
 //! | `P:{log}:changes` | stream | which keys were changed, and generations that began: some 4,096 entries of up to 16 KiB |
+//! | `P:{D}:quota:NAME` | string | what a key, whose digest is `D`, has used of the quota by this name, and when that was; gone when all of it is back |
+//! | `P:{quotas}:nodes` | sorted set | the nodes that share quotas, by when they were heard of last |
 //!
 //! A record in chunks takes one more trip, for all of them; one that lacks a chunk
 //! is a miss.
@@ -75,16 +96,22 @@
 //! | it has no memory left and may not evict | puts fail; removals do not |
 //! | it evicts a record, a chunk, the generation or the notes | a miss of the record; of all that there is |
 //! | answers are torn or garbled | the connection is replaced; the cache finds by the checksum what is garbled within a record |
+//! | it loses or evicts what a key has used of a quota | that key has its burst once more |
+//! | it gives no answer about a quota | a request waits up to the deadline; after three failures nobody does. What is in hand is used; then nodes admit all, nothing or each its part ([`RateLimitLayer::on_outage`]) |
+//! | a node dies with permits in hand | they are lost; nothing more is admitted for that |
+//! | its clock is set forth, or back | at most a burst comes back at once; nothing comes back until the next request of the key |
+//! | an answer about a quota is lost, or its request is dropped | what was taken then is lost |
 //! | a write is given up, and made after all, late | it undoes nothing of the writes behind it within a minute: those leave a number that it does not have |
 //!
 //! A look or a write may be dropped at any time. What was sent may be done then, as
 //! one that was given up. News that are dropped come again.
 //!
+//! [`RateLimitLayer::on_outage`]: tower_edge_limit::RateLimitLayer::on_outage
 //! [`CacheLayer::on_outage`]: tower_edge_cache::CacheLayer::on_outage
 //!
 //! # Rights
 //!
-//! This is all that it needs, with the prefix `tower-edge`:
+//! This is all that the cache needs, with the prefix `tower-edge`:
 //!
 //! ```text
 //! ACL SETUSER edge on >secret resetkeys ~tower-edge:* resetchannels -@all \
@@ -95,8 +122,17 @@
 //! and `+cluster|slots` for a Cluster, on each of its nodes; for
 //! [`RedisHandle::stats`] `+info` and `+dbsize` too.
 //!
+//! For quotas alone it is
+//!
+//! ```text
+//! ACL SETUSER edge on >secret resetkeys ~tower-edge:* resetchannels -@all \
+//!     +evalsha +eval +time +get +set +del +unlink +zadd +zremrangebyscore +zcard +pexpire
+//! ```
+//!
 //! # What it does not
 //!
+//! - A quota is counted whose burst takes up to 35 years to come back; what is longer is
+//!   decided as in an outage.
 //! - Redis is not asked to keep anything: it may evict and lose what it likes. Nor
 //!   does the tier bound what it holds there; `maxmemory` does.
 //! - It does not read from replicas, and does not find masters by Sentinels.
@@ -115,6 +151,7 @@ mod log;
 mod looking;
 mod noting;
 mod numbers;
+mod quota;
 mod shared;
 mod tier;
 mod trouble;
@@ -123,4 +160,5 @@ mod writing;
 
 pub use error::UrlError;
 pub use handle::{RedisHandle, RedisStats};
+pub use quota::RedisQuotas;
 pub use tier::RedisTier;
