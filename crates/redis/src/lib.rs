@@ -96,7 +96,7 @@
 //! | it has no memory left and may not evict | puts fail; removals do not |
 //! | it evicts a record, a chunk, the generation or the notes | a miss of the record; of all that there is |
 //! | answers are torn or garbled | the connection is replaced; the cache finds by the checksum what is garbled within a record |
-//! | it loses or evicts what a key has used of a quota | that key has its burst once more |
+//! | it loses or evicts what a key has used of a quota | that key has its burst once more; a node that knew it to be used up asks again after a failure of the connection, or when there would have been a permit |
 //! | it gives no answer about a quota | a request waits up to the deadline; after three failures nobody does. What is in hand is used; then nodes admit all, nothing or each its part ([`RateLimitLayer::on_outage`]) |
 //! | a node dies with permits in hand | they are lost; nothing more is admitted for that |
 //! | its clock is set forth, or back | at most a burst comes back at once; nothing comes back until the next request of the key |

@@ -101,11 +101,12 @@ impl Lease {
             return None;
         }
         let (beat, left) = (self.demand.of_a_beat(now), self.hand.left(now));
-        let low = (beat / 2).max(terms.least / 4);
+        let goal = beat.saturating_mul(2).saturating_sub(1).min(self.most(terms, now));
+        let goal = goal.max(terms.least).max(cost);
+        let low = (beat / 2).max(terms.least / 4).min(goal / 2);
         if step != Step::Wait && self.debt == 0 && left >= low {
             return None;
         }
-        let goal = beat.saturating_mul(2).saturating_sub(1).max(terms.least).max(cost);
         self.is_asked = true;
         Some(Ask { charge: self.debt, permits: goal.saturating_sub(left) })
     }
@@ -126,7 +127,7 @@ impl Lease {
         self.hand.add(now, Batch::evenly(later, first, last, until));
         if granted < ask.permits {
             let more = terms.wait(used, 1).saturating_sub(AHEAD);
-            self.until = now.saturating_add(more.max(BEAT));
+            self.until = now.saturating_add(more.max(PAUSE));
         }
     }
 
@@ -145,6 +146,11 @@ impl Lease {
     /// Takes note of what a store told.
     pub(crate) fn tell(&mut self, now: u64, used: u64) {
         (self.told, self.used) = (now, used);
+    }
+
+    /// Takes nothing for known that was told.
+    pub(crate) fn doubt(&mut self, now: u64) {
+        (self.until, self.is_lost, self.used) = (now, false, 0);
     }
 
     /// Puts back what a request took that another quota refuses.
@@ -179,6 +185,13 @@ impl Lease {
     pub(crate) fn is_at_rest(&self, now: u64) -> bool {
         let knows = self.is_asked || self.debt > 0 || now < self.until;
         !knows && self.is_idle(now) && self.hand.left(now) == 0
+    }
+
+    /// How many are worth to be in hand: what comes back while they are used, and a part
+    /// of what there is, so that something is left for others.
+    fn most(&self, terms: &Terms, now: u64) -> u32 {
+        let there = terms.available(self.used(now)) / PART;
+        there.saturating_add(terms.permits_in(AHEAD))
     }
 
     /// Whether nobody came lately.
@@ -218,3 +231,9 @@ impl Lease {
         own.unwrap_or_else(|| terms.wait(self.used(now), cost).max(self.until.saturating_sub(now)))
     }
 }
+
+/// Who got less than it asked for does not ask again before that.
+const PAUSE: u64 = BEAT * 3 / 2;
+
+/// A node takes one of so many parts of what there is.
+const PART: u32 = 8;

@@ -21,8 +21,7 @@ mod terms;
 pub(crate) use key::{Answer, Ask, Lease, Step};
 pub(crate) use terms::Terms;
 
-/// A tenth of a second, in which demand is measured; who got less than it asked for
-/// does not ask again before it is over.
+/// A tenth of a second, in which demand is measured.
 pub(crate) const BEAT: u64 = 100_000_000;
 
 /// Permits are taken up to so long before they come back.

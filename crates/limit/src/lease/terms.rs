@@ -29,6 +29,12 @@ impl Terms {
         u64::try_from(nanos.div_ceil(self.permits.into())).unwrap_or(u64::MAX)
     }
 
+    /// The permits that come back in a time.
+    pub(crate) fn permits_in(&self, time: u64) -> u32 {
+        let permits = u128::from(time) * u128::from(self.permits) / u128::from(self.nanos);
+        u32::try_from(permits).unwrap_or(u32::MAX)
+    }
+
     /// How long it takes until a cost fits into the burst.
     pub(crate) fn wait(&self, used: u64, cost: u32) -> u64 {
         used.saturating_add(self.time_for(cost)).saturating_sub(self.time_for(self.burst))
@@ -41,9 +47,7 @@ impl Terms {
 
     /// The permits that are there at once.
     pub(crate) fn available(&self, used: u64) -> u32 {
-        let free = u128::from(self.time_for(self.burst).saturating_sub(used));
-        let permits = free * u128::from(self.permits) / u128::from(self.nanos);
-        u32::try_from(permits).unwrap_or(u32::MAX).min(self.burst)
+        self.permits_in(self.time_for(self.burst).saturating_sub(used)).min(self.burst)
     }
 
     /// The permits owed beyond the burst.

@@ -39,11 +39,14 @@ impl Keeper {
             let nodes = timeout(sharing.store.deadline(), sharing.store.nodes()).await;
             let nodes = nodes.unwrap_or_else(|_| Err(BoxError::from("no answer in time")));
             shared.answered(sharing, nodes.is_ok());
-            if let Ok(nodes) = nodes {
-                shared.divide(sharing, nodes.max(1));
-                shared.give_back(sharing.leases.tend(shared.now(), MOST_BACK)).await;
-            }
-            let pause = if sharing.is_down() { LOOKING } else { PERIOD };
+            let pause = match nodes {
+                Ok(nodes) => {
+                    shared.divide(sharing, nodes.max(1));
+                    shared.give_back(sharing.leases.tend(shared.now(), MOST_BACK)).await;
+                    PERIOD
+                }
+                Err(_) => LOOKING,
+            };
             drop(shared);
             tokio::time::sleep(pause).await;
         }
@@ -103,7 +106,7 @@ fn part(quota: &Quota, nodes: u32) -> Quota {
 
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether a store is back.
+/// How often it is looked for a store that gave no answer.
 const LOOKING: Duration = Duration::from_millis(100);
 
 /// Of how many keys permits go back at a time.

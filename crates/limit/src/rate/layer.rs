@@ -161,8 +161,8 @@ impl RateLimitLayer {
         self.set(|shared| shared.exact = true)
     }
 
-    /// What becomes of requests while the store gives no answer and nothing is in hand;
-    /// at first this node goes on by its part of the quota.
+    /// What becomes of requests while the store gives no answer and nothing is in hand,
+    /// whatever it told before; at first this node goes on by its part of the quota.
     ///
     /// Nobody waits for a store that has failed three times in a row: it is looked for
     /// in the background until it is back.

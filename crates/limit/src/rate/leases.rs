@@ -95,6 +95,15 @@ impl Leases {
         backs
     }
 
+    /// Forgets what the store has told, but not what is in hand.
+    pub(crate) fn doubt(&self, now: u64) {
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            let Shard { young, old } = &mut *shard;
+            young.values_mut().chain(old.values_mut()).for_each(|entry| entry.lease.doubt(now));
+        }
+    }
+
     /// Takes what is to go back, up to so many keys, and forgets those at rest.
     pub(crate) fn tend(&self, now: u64, most: usize) -> Vec<Back> {
         let mut backs = Vec::new();

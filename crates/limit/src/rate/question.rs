@@ -50,7 +50,7 @@ impl Shared {
 
     /// Takes note of an answer of the store, or of a failure.
     pub(crate) fn answered(&self, sharing: &Sharing, answered: bool) {
-        sharing.knows(answered);
+        sharing.knows(answered, self.now());
         if !answered {
             self.tell(&Event::QuotaStoreFailed);
         }

@@ -54,9 +54,15 @@ impl Sharing {
         self.failures.load(Ordering::Relaxed) >= MOST_FAILURES
     }
 
-    pub(crate) fn knows(&self, answered: bool) {
+    /// Takes note of an answer of the store, or of a failure.
+    pub(crate) fn knows(&self, answered: bool, now: u64) {
         match answered {
-            true => self.failures.store(0, Ordering::Relaxed),
+            true if self.failures.load(Ordering::Relaxed) == 0 => {}
+            true => {
+                self.failures.store(0, Ordering::Relaxed);
+                // What it has told before may be lost.
+                self.leases.doubt(now);
+            }
             false => {
                 let more = |failures: u32| Some(failures.saturating_add(1));
                 // It never gives up: there is always a next number.
@@ -93,7 +99,7 @@ impl Shared {
                 self.put_back(sharing, &costs.as_slice()[..by], now);
                 return match step {
                     Step::Wait if !is_down => Admission::Ask,
-                    Step::Refuse { wait } => {
+                    Step::Refuse { wait } if wait.is_none() || !is_down => {
                         let refused = self.longest(sharing, costs, Refused { by, wait }, now);
                         Admission::Refuse(refused.into())
                     }
@@ -217,7 +223,7 @@ impl Shared {
                 }
                 self.put_back(sharing, &costs.as_slice()[..by], now);
                 match (step, answered) {
-                    (Step::Refuse { wait }, _) => {
+                    (Step::Refuse { wait }, _) if wait.is_none() || !is_down => {
                         return Some(Err(self.longest(sharing, costs, Refused { by, wait }, now)));
                     }
                     (_, Some(answered)) => answered.await,

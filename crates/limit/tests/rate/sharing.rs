@@ -375,6 +375,29 @@ async fn a_store_that_lost_its_data_gives_a_burst_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_known_before_an_outage_is_not_known_after_it() {
+    for exact in [false, true] {
+        let store = Table::new();
+        let hour = Limit::new("all", Quota::per_hour(nonzero!(4)));
+        let layer = on(&store, hour).on_outage(OnOutage::Closed);
+        let (service, _) = serve(&if exact { layer.exact() } else { layer });
+        assert_eq!(admitted(&service, 9).await, 4);
+        store.set(Fault::Failing);
+        for _ in 0..20 {
+            pass(100).await;
+            settle().await;
+        }
+        // It was known to be used up.
+        assert_eq!(get(&service).await, 503);
+        drop(tower_edge_limit::QuotaStore::reset(&store, &Key::GLOBAL, "all"));
+        store.set(Fault::None);
+        pass(100).await;
+        settle().await;
+        assert_eq!(admitted(&service, 9).await, 4, "{exact}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_store_cannot_do_is_refused_when_the_layer_is_made() {
     type Make = fn(RateLimitLayer) -> RateLimitLayer;
     let strict = || Limit::new("strict", Quota::in_any(nonzero!(5), Duration::from_secs(1)));
