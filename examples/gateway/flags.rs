@@ -48,9 +48,9 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = size)]
     pub(crate) cache_disk_size: u64,
 
-    /// Share what the cache stores with other gateways through this Redis or Valkey,
-    /// such as redis://127.0.0.1:6379, rediss://USER:PASSWORD@HOST or, for a Cluster,
-    /// redis+cluster://HOST,HOST
+    /// Share the quotas, and what the cache stores, with other gateways through this
+    /// Redis or Valkey, such as redis://127.0.0.1:6379, rediss://USER:PASSWORD@HOST or,
+    /// for a Cluster, redis+cluster://HOST,HOST
     #[arg(long, value_name = "URL", conflicts_with = "cache_disk")]
     pub(crate) redis: Option<Secret>,
 
@@ -62,6 +62,11 @@ pub(crate) struct Flags {
     /// purged: ask the origin whether it is good, or go on using it
     #[arg(long, value_name = "CHOICE", value_enum, default_value = "miss")]
     pub(crate) on_outage_cache: OnOutage,
+
+    /// What becomes of requests while Redis cannot be asked about their quota: admit
+    /// them, refuse them, or decide by the part of this gateway
+    #[arg(long, value_name = "CHOICE", value_enum, default_value = "local")]
+    pub(crate) on_outage_quota: OnOutageQuota,
 
     /// Store and serve all that RFC 9111 permits: also what sets a cookie, when it
     /// is explicitly fresh, and stale answers while the origin fails
@@ -78,7 +83,8 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "client|header:NAME|global", default_value = "client", value_parser = rate::key)]
     pub(crate) rate_key: RateKey,
 
-    /// How long a request may wait for its quota before it is refused
+    /// How long a request may wait for its quota before it is refused; not for one that
+    /// other gateways share
     #[arg(long, value_name = "MS", value_parser = millis)]
     pub(crate) rate_wait: Option<Duration>,
 
@@ -191,6 +197,14 @@ impl Flags {
 pub(crate) enum OnOutage {
     Miss,
     Stale,
+}
+
+/// What becomes of requests about whose quota nobody can be asked.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum OnOutageQuota {
+    Open,
+    Closed,
+    Local,
 }
 
 /// What is not to be printed.

@@ -45,9 +45,9 @@ use tower_edge::breaker::{BreakerLayer, Trip, Window};
 use tower_edge::cache::{CacheLayer, OnOutage, SetCookie, StaleOnError};
 use tower_edge::compress::CompressLayer;
 use tower_edge::core::Optional;
-use tower_edge::limit::RateLimitLayer;
+use tower_edge::limit::{self, RateLimitLayer};
 use tower_edge::metrics::{EventCounters, LatencyLayer};
-use tower_edge::redis::RedisTier;
+use tower_edge::redis::{RedisQuotas, RedisTier};
 use tower_edge::sqlite::SqliteTier;
 
 use crate::access::AccessLayer;
@@ -80,7 +80,7 @@ async fn run(flags: Flags) -> Result<(), Misuse> {
     let latency = flags.latency().then(|| latency(&flags));
     let measured = latency.as_ref().map(LatencyLayer::handle);
     let events = Arc::new(EventCounters::new());
-    let rate_limit = rate_limit(&flags).map(|rate_limit| rate_limit.observe(events.clone()));
+    let rate_limit = rate_limit(&flags)?.map(|rate_limit| rate_limit.observe(events.clone()));
     let cache = if flags.cache() { Some(cache(&flags, events.clone())?) } else { None };
     let stored = cache.as_ref().map(CacheLayer::handle);
     let compress = flags.compress().then(|| CompressLayer::new().observe(events.clone()));
@@ -115,9 +115,21 @@ fn latency(flags: &Flags) -> LatencyLayer {
     }
 }
 
-fn rate_limit(flags: &Flags) -> Option<RateLimitLayer> {
+fn rate_limit(flags: &Flags) -> Result<Option<RateLimitLayer>, Misuse> {
     let rates = if flags.rate_limit() { &flags.rate[..] } else { &[] };
-    rate::layer(rates, &flags.rate_key, flags.rate_wait, &flags.trust)
+    let Some(layer) = rate::layer(rates, &flags.rate_key, &flags.trust) else { return Ok(None) };
+    let Some(url) = &flags.redis else { return Ok(Some(rate::waiting(layer, flags.rate_wait))) };
+    if let Some(wait) = flags.rate_wait {
+        let wrong = "a quota that is shared by --redis does not let requests wait";
+        return Err(Misuse::new("--rate-wait", wait.as_millis(), wrong));
+    }
+    let quotas = RedisQuotas::new(&url.0).map_err(|error| Misuse::hidden("--redis", error))?;
+    let on_outage = match flags.on_outage_quota {
+        flags::OnOutageQuota::Open => limit::OnOutage::Open,
+        flags::OnOutageQuota::Closed => limit::OnOutage::Closed,
+        flags::OnOutageQuota::Local => limit::OnOutage::Local,
+    };
+    Ok(Some(layer.store(quotas.deadline(flags.redis_timeout)).on_outage(on_outage)))
 }
 
 fn cache(flags: &Flags, events: Arc<EventCounters>) -> Result<CacheLayer, Misuse> {

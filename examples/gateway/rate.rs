@@ -24,12 +24,7 @@ pub(crate) enum RateKey {
 }
 
 /// The layer with all these rates; none without one.
-pub(crate) fn layer(
-    rates: &[Rate],
-    key: &RateKey,
-    wait: Option<Duration>,
-    trusted: &[Cidr],
-) -> Option<RateLimitLayer> {
+pub(crate) fn layer(rates: &[Rate], key: &RateKey, trusted: &[Cidr]) -> Option<RateLimitLayer> {
     let keyed = |limit: Limit| match key {
         RateKey::Client => limit.keyed(ClientIp::trusting(trusted.iter().copied())),
         // Who leaves the field out is not to be better off.
@@ -39,11 +34,15 @@ pub(crate) fn layer(
     let limit = |rate: &Rate| keyed(Limit::new(rate.name.clone(), rate.quota).keys(KEYS));
     let (first, more) = rates.split_first()?;
     let layer = RateLimitLayer::new(limit(first));
-    let layer = more.iter().fold(layer, |layer, rate| layer.limit(limit(rate)));
-    Some(match wait {
+    Some(more.iter().fold(layer, |layer, rate| layer.limit(limit(rate))))
+}
+
+/// The same, where requests wait for their quota.
+pub(crate) fn waiting(layer: RateLimitLayer, wait: Option<Duration>) -> RateLimitLayer {
+    match wait {
         Some(most) => layer.wait(most, PLACES),
         None => layer,
-    })
+    }
 }
 
 /// Such as `100/1s`.

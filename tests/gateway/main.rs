@@ -24,6 +24,7 @@ mod printed;
 mod proxying;
 mod rate;
 mod redis;
+mod shared_rate;
 mod shutdown;
 mod slow;
 mod tonic;

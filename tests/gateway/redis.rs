@@ -304,6 +304,8 @@ async fn a_url_that_is_none_is_refused_and_not_shown() {
         (&["--redis", "redis://:secret@h", "--cache-disk", "c.db"], "'--cache-disk <PATH>'"),
         (&["--redis", "redis://:secret@h", "--redis-timeout", "0"], "5000"),
         (&["--redis", "redis://:secret@h", "--on-outage-cache", "x"], "miss, stale"),
+        (&["--redis", "redis://:secret@h", "--on-outage-quota", "x"], "open, closed, local"),
+        (&["--redis", "http://:secret@h", "--rate", "1/1s", "--no-cache"], "redis://HOST"),
     ] {
         let error = refused(&[&["--listen", "127.0.0.1:0"], flags].concat()).await;
         assert!(error.contains(right), "{error}");
