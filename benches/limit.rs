@@ -1,4 +1,4 @@
-//! What it costs to ask a quota about one of ten million keys.
+//! What it costs to ask a quota about one of ten million keys, or one that nodes share.
 //!
 //! - `keyed_hot_10m`: always about the same key;
 //! - `keyed_random_10m`: about any of them.
@@ -11,16 +11,33 @@
 //! was made for. How many of them lost their places meanwhile is
 //! checked when the case is set up: at most one in a thousand. A trial (`--test`)
 //! does with a twentieth of the keys.
+//!
+//! - `redis_exact`: a request through a layer that asks Redis about each;
+//! - `redis_lease`: the same through one that takes permits in batches.
+//!
+//! `bare` is one round trip of the crate `redis`, a GET, over one connection. Redis is
+//! started by the bench, and another thread drives the connections.
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::hint::black_box;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use bytes::Bytes;
 use governor::{Quota as GovernorQuota, RateLimiter};
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+use tokio::runtime::{Builder, Runtime};
+use tower::{Layer, Service, service_fn};
 use tower_edge::core::Key;
 use tower_edge::limit::{Limit, Quota, RateLimitLayer, nonzero};
 use tower_edge_benches::{Bench, Stage, Work, is_trial};
+use tower_edge_redis::RedisQuotas;
+use tower_edge_testkit::redis::Server;
 
 fn main() -> ExitCode {
     let mut bench = Bench::new("limit");
@@ -45,7 +62,82 @@ fn main() -> ExitCode {
             })
         });
     }
+    for (scenario, exact) in [("redis_exact", true), ("redis_lease", false)] {
+        bench.case(scenario, "bare", bare);
+        bench.case(scenario, "tower-edge", move || shared(exact));
+    }
     bench.run()
+}
+
+/// Asks Redis, or a layer that shares its quota there; whether the answer is right.
+struct Turns<A> {
+    runtime: Runtime,
+    ask: A,
+    /// What is to stay while it is asked.
+    _server: Server,
+}
+
+impl<A: AsyncFnMut() -> bool> Work for Turns<A> {
+    fn prove(&mut self, _: &mut Stage) {
+        assert!(self.runtime.block_on((self.ask)()), "not this scenario");
+    }
+
+    fn run(&mut self, times: u64, stage: &mut Stage) {
+        let Self { runtime, ask, .. } = self;
+        stage.measure(times, |_| {
+            let wrong = runtime.block_on(async {
+                let mut wrong = 0_u64;
+                for _ in 0..times {
+                    wrong += u64::from(!ask().await);
+                }
+                wrong
+            });
+            assert_eq!(wrong, 0, "nobody is refused");
+        });
+    }
+}
+
+fn bare() -> impl Work {
+    let (runtime, server) = with_server();
+    let mut connection = runtime.block_on(async {
+        let client = redis::Client::open(server.url()).expect("it is a URL");
+        let connected = client.get_multiplexed_async_connection().await;
+        let mut connection: MultiplexedConnection = connected.expect("Redis is there");
+        connection.set::<_, _, ()>("key", "state").await.expect("Redis is there");
+        connection
+    });
+    let ask = async move || {
+        let read: Result<String, _> = connection.get("key").await;
+        read.is_ok_and(|read| read == "state")
+    };
+    Turns { runtime, ask, _server: server }
+}
+
+fn shared(exact: bool) -> impl Work {
+    let (runtime, server) = with_server();
+    let quotas = RedisQuotas::new(&server.url()).expect("it is a URL");
+    let plenty = Quota::per_second(nonzero!(1_000_000_000)).burst(nonzero!(1_000_000_000));
+    let layer = RateLimitLayer::new(Limit::new("all", plenty)).response_fields(false);
+    // On a machine that is busy an answer may take its time.
+    let layer = layer.store(quotas.deadline(Duration::from_secs(5)));
+    let layer = if exact { layer.exact() } else { layer };
+    let mut service = layer.layer(service_fn(well));
+    let ask = async move || {
+        let answer = service.call(Request::new(())).await;
+        answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
+    };
+    Turns { runtime, ask, _server: server }
+}
+
+fn well(_: Request<()>) -> Ready<Result<Response<Full<Bytes>>, Infallible>> {
+    ready(Ok(Response::new(Full::default())))
+}
+
+fn with_server() -> (Runtime, Server) {
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.expect("there is a thread");
+    let server = runtime.block_on(Server::start());
+    (runtime, server)
 }
 
 /// Asks about keys, one after the other.

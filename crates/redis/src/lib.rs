@@ -129,6 +129,20 @@
 //!     +evalsha +eval +time +get +set +del +unlink +zadd +zremrangebyscore +zcard +pexpire
 //! ```
 //!
+//! # What quotas cost
+//!
+//! `cargo bench --bench limit -- redis` on a machine that was busy with builds, medians of
+//! five interleaved rounds:
+//!
+//! | | a request | allocations |
+//! |---|---|---|
+//! | a bare round trip, GET | 75 us | 6 |
+//! | a quota that is asked about each request | 127 us | 27 |
+//! | a quota of which permits are in hand | 0.2 us | 0 |
+//!
+//! The last takes 1,120 instructions, all of the request included, and one lock of 64 for
+//! as long as it takes to look at the key.
+//!
 //! # What it does not
 //!
 //! - A quota is counted whose burst takes up to 35 years to come back; what is longer is
