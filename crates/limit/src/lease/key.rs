@@ -101,10 +101,13 @@ impl Lease {
             return None;
         }
         let (beat, left) = (self.demand.of_a_beat(now), self.hand.left(now));
+        let is_needed = step == Step::Wait || self.debt > 0;
+        if !is_needed && left >= (beat / 2).max(terms.least / 4) {
+            return None;
+        }
         let goal = beat.saturating_mul(2).saturating_sub(1).min(self.most(terms, now));
         let goal = goal.max(terms.least).max(cost);
-        let low = (beat / 2).max(terms.least / 4).min(goal / 2);
-        if step != Step::Wait && self.debt == 0 && left >= low {
+        if !is_needed && left >= goal / 2 {
             return None;
         }
         self.is_asked = true;

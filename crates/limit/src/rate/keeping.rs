@@ -34,11 +34,16 @@ struct Keeper {
 
 impl Keeper {
     async fn keep(self) {
+        let mut was_lost = false;
         while let Some(shared) = self.shared.upgrade() {
             let Some(sharing) = &shared.sharing else { return };
             let nodes = timeout(sharing.store.deadline(), sharing.store.nodes()).await;
             let nodes = nodes.unwrap_or_else(|_| Err(BoxError::from("no answer in time")));
             shared.answered(sharing, nodes.is_ok());
+            if was_lost && nodes.is_ok() {
+                sharing.leases.doubt(shared.now());
+            }
+            was_lost = nodes.is_err();
             let pause = match nodes {
                 Ok(nodes) => {
                     shared.divide(sharing, nodes.max(1));

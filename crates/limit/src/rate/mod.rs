@@ -32,6 +32,7 @@ mod sync;
 mod table;
 #[cfg(test)]
 mod table_laws;
+mod telling;
 mod told;
 mod turn;
 mod window;

@@ -2,18 +2,13 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ahash::RandomState;
-use bytes::Bytes;
-use http::{HeaderMap, Response};
-use tower_edge_core::{
-    Event, Key, Observe, OnRefuse, Reason, Refusal, RequestHead, Stopwatch, Trace,
-};
+use tower_edge_core::{Event, Key, Observe, OnRefuse, RequestHead, Stopwatch, Trace};
 
 use super::bucket::Bucket;
 use super::charges::{self, Cost, Costs, MOST, Refused, charge_all};
-use super::fields::{self, Policy};
 use super::limit::{Keyless, Limit};
 use super::outage::OnOutage;
 use super::queue::{Line, Place, Queues};
@@ -21,7 +16,6 @@ use super::quota::Quota;
 use super::rule::Verdict;
 use super::sharing::Sharing;
 use super::table::Spot;
-use super::told::Told;
 
 /// What the layer and all its services and requests share. The buckets stay the
 /// same when a setting changes.
@@ -216,66 +210,6 @@ impl Shared {
         }
     }
 
-    /// How a client stands by the quota that leaves the least.
-    pub(crate) fn told(&self, costs: &Costs, nanos: u64) -> Option<Told> {
-        let standings = costs.as_slice().iter().enumerate();
-        let standings = standings.map(|(by, cost)| (by, self.standing(cost, nanos)));
-        let least = standings.min_by_key(|(_, standing)| standing.available);
-        least.map(|(by, standing)| Told::new(costs, by, standing))
-    }
-
-    /// Tells the client how it stands.
-    pub(crate) fn write(&self, told: &Told, fields: &mut HeaderMap) {
-        let policies = told.buckets().iter().map(|bucket| self.policy(*bucket));
-        let reported = self.policy(told.by);
-        if self.fields {
-            fields::add(fields, policies, (reported.name, told.standing));
-        }
-        if self.common_fields {
-            fields::add_common(fields, reported, told.standing);
-        }
-    }
-
-    /// Counts and tells a refusal, and answers unless this layer only watches.
-    pub(crate) fn refuse(
-        &self,
-        head: &RequestHead<'_>,
-        costs: Option<&Costs>,
-        denied: Denied,
-        nanos: u64,
-    ) -> Option<Response<Bytes>> {
-        let (reason, costs, refused) = match denied {
-            Denied::Quota(refused) => (Reason::RateLimited, costs, refused),
-            // Of its quotas nothing can be told.
-            Denied::Unknown => (Reason::CircuitOpen, None, UNKNOWN),
-        };
-        let refusal = Refusal::new(reason);
-        let refusal = match refused.wait {
-            Some(wait) => refusal.retry_after(Duration::from_nanos(wait)),
-            None => refusal,
-        };
-        let by = costs.and_then(|costs| costs.as_slice().get(refused.by));
-        let key = by.and_then(|cost| self.limit_of(cost.bucket).key.as_ref()?.key(head));
-        if self.mode == Mode::Shadow {
-            self.counts.would_refuse.fetch_add(1, Ordering::Relaxed);
-            self.tell(&Event::WouldRefuse { refusal: &refusal, key: key.as_ref() });
-            return None;
-        }
-        self.counts.refused.fetch_add(1, Ordering::Relaxed);
-        self.tell(&Event::Refused { refusal: &refusal, key: key.as_ref() });
-        let mut response = match &self.on_refuse {
-            Some(_) => refusal.response_by(self.on_refuse.as_ref(), head),
-            None => refusal.response_naming(&self.violated(costs, refused, nanos), head),
-        };
-        if let (Some(costs), Some(cost)) = (costs, by) {
-            let mut standing = self.standing(cost, nanos);
-            // A retry is not to be earlier than what the field says (§6).
-            standing.within = refused.wait.unwrap_or(standing.within);
-            self.write(&Told::new(costs, refused.by, standing), response.headers_mut());
-        }
-        Some(response)
-    }
-
     /// How long the limits that everybody shares have no permit left.
     pub(crate) fn pressure(&self) -> Option<u64> {
         let nanos = self.now();
@@ -309,15 +243,6 @@ impl Shared {
         }
     }
 
-    /// The names of all quotas that are used up.
-    fn violated(&self, costs: Option<&Costs>, refused: Refused, nanos: u64) -> Vec<&str> {
-        let costs = costs.map_or(&[][..], Costs::as_slice).iter().enumerate();
-        let violated = costs.filter(|(by, cost)| {
-            *by == refused.by || self.standing(cost, nanos).available < cost.permits
-        });
-        violated.map(|(_, cost)| self.name(cost.bucket)).collect()
-    }
-
     /// Adds what a request of this key costs by one limit, whose buckets begin at
     /// `first`.
     #[inline]
@@ -335,23 +260,12 @@ impl Shared {
         }
     }
 
-    fn policy(&self, bucket: u16) -> Policy<'_> {
-        let (permits, nanos) = match self.sharing {
-            Some(_) => {
-                let quota = self.quota(bucket);
-                (quota.permits().get(), quota.nanos())
-            }
-            None => self.buckets[bucket as usize].rate(),
-        };
-        Policy { name: self.name(bucket), permits, nanos }
-    }
-
     pub(crate) fn name(&self, bucket: u16) -> &str {
         let mut names = self.limits.iter().flat_map(|limit| &limit.tiers);
         names.nth(bucket as usize).map_or("", |(name, _)| name)
     }
 
-    fn limit_of(&self, bucket: u16) -> &Limit {
+    pub(crate) fn limit_of(&self, bucket: u16) -> &Limit {
         let mut first = 0;
         let owner = self.limits.iter().find(|limit| {
             first += limit.tiers.len();
@@ -380,7 +294,5 @@ impl fmt::Debug for Shared {
 
 /// What a cost knows a bucket by is a number of 16 bits.
 const MOST_TIERS: usize = 1 << 16;
-/// When to come back where nobody knows, in nanoseconds.
-const UNKNOWN: Refused = Refused { by: usize::MAX, wait: Some(1_000_000_000) };
 /// No timer is set for later, in nanoseconds.
 const LATEST: u64 = 100_000_000_000_000_000;

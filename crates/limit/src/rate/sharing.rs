@@ -8,14 +8,12 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tower_edge_core::{Event, Key, RequestHead};
 
-use super::bucket::Standing;
 use super::charges::{Cost, Costs, Refused, charge_all};
 use super::leases::{Entry, Leases};
 use super::outage::OnOutage;
 use super::queue::Line;
 use super::quota::Quota;
 use super::shared::{Admission, Denied, Mode, Shared};
-use super::told::Told;
 use crate::QuotaStore;
 use crate::lease::{Ask, Step, Terms};
 
@@ -58,11 +56,11 @@ impl Sharing {
     pub(crate) fn knows(&self, answered: bool, now: u64) {
         match answered {
             true if self.failures.load(Ordering::Relaxed) == 0 => {}
-            true => {
-                self.failures.store(0, Ordering::Relaxed);
-                // What it has told before may be lost.
+            // What it has told before may be lost.
+            true if self.failures.swap(0, Ordering::Relaxed) >= MOST_FAILURES => {
                 self.leases.doubt(now);
             }
+            true => {}
             false => {
                 let more = |failures: u32| Some(failures.saturating_add(1));
                 // It never gives up: there is always a next number.
@@ -144,41 +142,6 @@ impl Shared {
             Ok(Some(decided)) => decided.map_err(Denied::from),
             Ok(None) | Err(_) => self.without_store(costs, self.now()),
         }
-    }
-
-    /// How a key stands by what this node knows for sure.
-    pub(crate) fn standing(&self, cost: &Cost, now: u64) -> Standing {
-        self.standing_of(Line::of(cost), now, false)
-    }
-
-    /// How a client stands right after the store has told it.
-    pub(crate) fn told_by_store(&self, costs: &Costs, now: u64) -> Option<Told> {
-        let standings = costs.as_slice().iter().enumerate();
-        let standing = |cost: &Cost| self.standing_of(Line::of(cost), now, true);
-        let standings = standings.map(|(by, cost)| (by, standing(cost)));
-        let least = standings.min_by_key(|(_, standing)| standing.available);
-        least.map(|(by, standing)| Told::new(costs, by, standing))
-    }
-
-    pub(crate) fn standing_of(&self, line: Line, now: u64, is_fresh: bool) -> Standing {
-        let bucket = &self.buckets[usize::from(line.bucket)];
-        let Some(sharing) = &self.sharing else { return bucket.standing(line.spot, now) };
-        if sharing.is_down() && self.on_outage == OnOutage::Local {
-            return bucket.standing(line.spot, now);
-        }
-        let knows_all = is_fresh || self.exact;
-        let known = sharing.leases.known(line, |entry| {
-            let Entry { lease, terms, .. } = entry;
-            let used = lease.used(now);
-            let there = if knows_all { terms.available(used) } else { 0 };
-            let available = lease.ready(now).saturating_add(there);
-            let within = match available {
-                0 => lease.wait(terms, now, 1),
-                _ => terms.time_for(available),
-            };
-            Standing { available, owed: terms.owed(used), within }
-        });
-        known.unwrap_or(Standing { available: 0, owed: 0, within: 0 })
     }
 
     /// Charges after the fact.
