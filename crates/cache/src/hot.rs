@@ -68,7 +68,7 @@ impl Shared {
         method: &Method,
         fields: &RequestFields<'_>,
         resource: &Resource<'_>,
-        (hash, now): (u64, Instant),
+        now: Instant,
     ) -> Glance<Response<ReplyBody<B>>> {
         if !self.is_believed() {
             return Glance::Nothing;
@@ -76,7 +76,7 @@ impl Shared {
         let head_only = method == Method::HEAD;
         let wishes = fields.directives();
         let (mut answer, mut is_to_be_told) = (None, false);
-        let glance = self.store.front().glance(thread_slot(), hash, |hot| {
+        let glance = self.store.front().glance(thread_slot(), resource.hash(), |hot| {
             let variants = hot.variants(resource)?;
             let purges = self.store.purges();
             if variants.iter().any(|entry| purges.judge(&resource.target, entry.mark())) {
@@ -108,7 +108,7 @@ impl Shared {
     pub(crate) fn keep(
         &self,
         resource: &Resource<'_>,
-        (hash, version): (u64, Version),
+        version: Version,
         stored: &Variants,
         now: Instant,
     ) {
@@ -122,7 +122,7 @@ impl Shared {
             && let Some(hot) = Hot::of(resource, stored, now)
         {
             let weight = hot.weight();
-            self.store.front().keep(thread_slot(), hash, version, hot, weight);
+            self.store.front().keep(thread_slot(), resource.hash(), version, hot, weight);
         }
     }
 }

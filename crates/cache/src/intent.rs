@@ -36,7 +36,7 @@ impl Intent {
         kept.parts = Parts::write(target, &mut kept.text)?;
         // What comes back to one user says nothing to others.
         kept.post = (request.method() == Method::POST && shared.keys.user.is_none()).then(|| {
-            let ticket = shared.store.ticket(&Resource { target: *target, user: None });
+            let ticket = shared.store.ticket(&Resource::new(*target, None));
             Post { request: request.headers().clone(), ticket, requested: now }
         });
         Some(Self(Some(kept)))
@@ -106,7 +106,7 @@ impl Kept {
 impl Post {
     fn fetch(self, shared: &Shared, target: &Target<'_>) -> Option<Box<Fetch>> {
         let Self { request, ticket, requested } = self;
-        let resource = Resource { target: *target, user: None };
+        let resource = Resource::new(*target, None);
         let key = ResourceKey::of(&resource)?;
         let ticket = shared.store.renewed(&resource, ticket);
         Some(Box::new(Fetch {

@@ -57,7 +57,7 @@ impl Keys {
 impl Named<'_> {
     pub(crate) fn resource(&self) -> Resource<'_> {
         let target = self.target.with_query(self.query.as_deref());
-        Resource { target, user: self.user.as_ref() }
+        Resource::new(target, self.user.as_ref())
     }
 }
 

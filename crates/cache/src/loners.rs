@@ -1,8 +1,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ahash::RandomState;
-
 use crate::resource::ResourceKey;
 
 /// The resources of which it was found lately that a response is of no use to
@@ -16,13 +14,12 @@ pub(crate) struct Loners {
     /// the lowest bit, whether something is stored for it.
     until: Box<[AtomicU64]>,
     start: Instant,
-    seed: RandomState,
 }
 
 impl Loners {
     pub(crate) fn new(start: Instant) -> Self {
         let until = (0..PLACES).map(|_| AtomicU64::new(0)).collect();
-        Self { until, start, seed: RandomState::new() }
+        Self { until, start }
     }
 
     pub(crate) fn note(&self, key: &ResourceKey, now: Instant, is_stored: bool) {
@@ -46,7 +43,7 @@ impl Loners {
     }
 
     fn place(&self, key: &ResourceKey) -> &AtomicU64 {
-        &self.until[self.seed.hash_one(key) as usize % PLACES]
+        &self.until[key.hash() as usize % PLACES]
     }
 
     fn millis(&self, moment: Instant) -> u64 {

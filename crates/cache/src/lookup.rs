@@ -87,15 +87,14 @@ impl Shared {
         variant: Option<u64>,
     ) -> Decision<B> {
         self.top.see(&resource.target, now);
-        let hash = self.store.hash(resource);
-        let wanted = match self.glance(request.method(), fields, resource, (hash, now)) {
+        let wanted = match self.glance(request.method(), fields, resource, now) {
             Glance::Found(answer) => return Decision::Answer(answer),
             Glance::Wanted(version) => Some(version),
             Glance::Nothing => None,
         };
         let variants = self.store.get(resource);
         if let (Some(version), Some(stored)) = (wanted, &variants) {
-            self.keep(resource, (hash, version), stored, now);
+            self.keep(resource, version, stored, now);
         }
         let found =
             Found { variants, is_all: self.store.behind().is_none(), lead: None, hold: None };

@@ -1,6 +1,7 @@
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::{Arc, LazyLock};
 
+use ahash::RandomState;
 use bytes::Bytes;
 use moka::Equivalent;
 use tower_edge_core::{Key, Target};
@@ -10,8 +11,12 @@ use crate::store::SLOT;
 
 /// What responses are stored for: a target and, where users are kept apart, whose
 /// it is.
+///
+/// It is hashed once, with a seed of this process, since a request looks for it in
+/// several tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Resource<'a> {
+    hash: u64,
     pub(crate) target: Target<'a>,
     pub(crate) user: Option<&'a Key>,
 }
@@ -20,6 +25,7 @@ pub(crate) struct Resource<'a> {
 /// for each that is stored. Its copies share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResourceKey {
+    hash: u64,
     text: Arc<str>,
     parts: Parts,
     user: Option<Box<Key>>,
@@ -62,6 +68,23 @@ impl Parts {
     }
 }
 
+impl<'a> Resource<'a> {
+    pub(crate) fn new(target: Target<'a>, user: Option<&'a Key>) -> Self {
+        static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        let mut hasher = SEED.build_hasher();
+        target.hash(&mut hasher);
+        if let Some(user) = user {
+            user.hash(&mut hasher);
+        }
+        Self { hash: hasher.finish(), target, user }
+    }
+
+    /// A hash of it, which another process does not know.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
 impl ResourceKey {
     /// The key of a resource; none if nobody knows the authority of its target, or
     /// if that is too long for a URI.
@@ -69,11 +92,16 @@ impl ResourceKey {
         let mut text = String::new();
         let parts = Parts::write(&resource.target, &mut text)?;
         let user = resource.user.copied().map(Box::new);
-        Some(Self { text: text.into(), parts, user })
+        Some(Self { hash: resource.hash, text: text.into(), parts, user })
     }
 
     pub(crate) fn resource(&self) -> Resource<'_> {
-        Resource { target: self.target(), user: self.user.as_deref() }
+        Resource { hash: self.hash, target: self.target(), user: self.user.as_deref() }
+    }
+
+    /// As [`Resource::hash`].
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
     }
 
     pub(crate) fn target(&self) -> Target<'_> {
@@ -122,7 +150,7 @@ impl ResourceKey {
             _ => Some(rest.strip_prefix('?')?),
         };
         let target = Target::from_parts(scheme, Some(authority), path, query);
-        Self::of(&Resource { target, user: user.as_ref() })
+        Self::of(&Resource::new(target, user.as_ref()))
     }
 
     /// What it takes of memory, in bytes, with what moka keeps beside it.
@@ -135,16 +163,13 @@ impl ResourceKey {
 
 impl Hash for Resource<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.target.hash(state);
-        if let Some(user) = self.user {
-            user.hash(state);
-        }
+        state.write_u64(self.hash);
     }
 }
 
 impl Hash for ResourceKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.resource().hash(state);
+        state.write_u64(self.hash);
     }
 }
 
@@ -188,14 +213,14 @@ mod tests {
         ] {
             let uri: Uri = uri.parse().unwrap();
             for user in [None, Some(&user)] {
-                let resource = Resource { target: Target::from_uri(&uri), user };
+                let resource = Resource::new(Target::from_uri(&uri), user);
                 let key = ResourceKey::of(&resource).unwrap();
                 assert_eq!((key.resource(), key.target().to_string()), (resource, shown.into()));
                 assert!(resource.equivalent(&key));
             }
         }
         let nobody = Uri::from_static("/a");
-        let nobody = Resource { target: Target::from_uri(&nobody), user: None };
+        let nobody = Resource::new(Target::from_uri(&nobody), None);
         assert!(ResourceKey::of(&nobody).is_none());
     }
 
@@ -204,7 +229,7 @@ mod tests {
         for (length, has_key) in [(65_000, true), (65_536, false)] {
             let path = format!("/{}", "a".repeat(length));
             let target = Target::from_parts("http", Some("h"), &path, None);
-            assert_eq!(ResourceKey::of(&Resource { target, user: None }).is_some(), has_key);
+            assert_eq!(ResourceKey::of(&Resource::new(target, None)).is_some(), has_key);
         }
     }
 
@@ -222,7 +247,7 @@ mod tests {
             let key = |(authority, path, query, user): &(String, String, Option<String>, Option<String>)| {
                 let target = Target::from_parts("http", Some(authority), path, query.as_deref());
                 let user = user.as_ref().map(Key::new);
-                ResourceKey::of(&Resource { target, user: user.as_ref() }).unwrap()
+                ResourceKey::of(&Resource::new(target, user.as_ref())).unwrap()
             };
             let (one, other) = (key(&(authority, path, query, user)), key(&other));
             prop_assert_eq!(ResourceKey::from_bytes(&one.to_bytes()), Some(one.clone()));

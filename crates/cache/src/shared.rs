@@ -118,7 +118,7 @@ impl Shared {
     pub(crate) fn invalidate(&self, target: &Target<'_>) -> bool {
         let is_shared = self.store.behind().is_some_and(|behind| behind.line.is_some());
         if self.keys.user.is_none() && !is_shared {
-            return self.remove(&Resource { target: *target, user: None });
+            return self.remove(&Resource::new(*target, None));
         }
         // Who shares the tier and asked before may write it later.
         self.purge(Scope::Target(*target), Purge::Hard);

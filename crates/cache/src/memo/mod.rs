@@ -183,5 +183,5 @@ impl fmt::Debug for Memo {
 /// What the values at a path are stored for: no request has such an authority,
 /// since it would be without what is before the `@`.
 fn resource(path: &str) -> Resource<'_> {
-    Resource { target: Target::from_parts("memo", Some("memo@"), path, None), user: None }
+    Resource::new(Target::from_parts("memo", Some("memo@"), path, None), None)
 }

@@ -125,7 +125,7 @@ impl Store {
 
     /// Removes what is stored for a resource, and what is on its way there.
     pub(crate) fn invalidate(&self, resource: &Resource<'_>) -> bool {
-        let is_changing = self.epochs.end(self.hash(resource));
+        let is_changing = self.epochs.end(resource.hash());
         // Most unsafe requests are about what was never stored.
         if !is_changing && self.behind().is_none() && !self.resources.contains_key(resource) {
             return false;
@@ -143,7 +143,7 @@ impl Store {
     /// Takes out of memory what is stored for a resource, and what is on its way
     /// there: another has put or removed it in the tier behind.
     pub(crate) fn forget(&self, key: &ResourceKey) {
-        self.epochs.end(self.hash(&key.resource()));
+        self.epochs.end(key.hash());
         self.resources.entry_by_ref(key).and_compute_with(|_| Op::Remove);
     }
 

@@ -37,7 +37,6 @@ pub(crate) struct Store {
     /// How much of that there may be.
     most_unnoted: u64,
     front: Arc<Front<Hot>>,
-    seed: RandomState,
     behind: OnceLock<Arc<Behind>>,
     capacity: u64,
     /// What of that responses may take.
@@ -61,28 +60,26 @@ impl Store {
             let weight = key.weight() + stored.iter().map(|entry| entry.weight()).sum::<usize>();
             u32::try_from(weight).unwrap_or(u32::MAX)
         };
-        let seed = RandomState::new();
         let front = Arc::new(hot::front(capacity));
         let aside = (most_purges * RECORD) as u64 + front.budget();
         // A table for nothing at all would not tell of what it turns away.
         let responses = capacity.saturating_sub(aside).max(1);
         let resources = Cache::builder().max_capacity(responses).weigher(weigh);
         let held = Arc::new(Held::default());
-        let (counted, fronted, hasher) = (held.clone(), front.clone(), seed.clone());
+        let (counted, fronted) = (held.clone(), front.clone());
         // It is told of all that changes or goes, before those who change it return.
         let resources = resources.eviction_listener(move |key, slot: Slot, cause| {
             counted.leave(slot.take().len(), cause == RemovalCause::Size);
-            fronted.forget(hasher.hash_one(&*key));
+            fronted.forget(key.hash());
         });
         Self {
-            resources: resources.build_with_hasher(seed.clone()),
+            resources: resources.build_with_hasher(RandomState::new()),
             epochs: Epochs::new(EPOCHS),
             purges: Purges::new(most_purges),
             held,
             unnoted: AtomicU64::new(0),
             most_unnoted: capacity / UNNOTED,
             front,
-            seed,
             behind: OnceLock::new(),
             capacity,
             responses,
@@ -106,11 +103,6 @@ impl Store {
     /// What is held in front of it.
     pub(crate) fn front(&self) -> &Front<Hot> {
         &self.front
-    }
-
-    /// By which the front knows a resource.
-    pub(crate) fn hash(&self, resource: &Resource<'_>) -> u64 {
-        self.seed.hash_one(resource)
     }
 
     /// Tells who decides what stays that a resource was asked for.
@@ -141,7 +133,7 @@ impl Store {
 
     /// To be drawn before the request goes upstream.
     pub(crate) fn ticket(&self, resource: &Resource<'_>) -> Ticket {
-        let hash = self.hash(resource);
+        let hash = resource.hash();
         Ticket { hash, epoch: self.epochs.of(hash), purge: self.purges.newest() }
     }
 
@@ -193,7 +185,7 @@ impl Store {
         match (scope, purge) {
             (Scope::Everything, Purge::Hard) => self.resources.invalidate_all(),
             (Scope::Target(target), Purge::Hard) => {
-                drop(self.resources.remove(&Resource { target, user: None }))
+                drop(self.resources.remove(&Resource::new(target, None)))
             }
             _ => {}
         }

@@ -74,7 +74,7 @@ impl Shared {
         for key in &news.changed {
             if let Some(key) = ResourceKey::from_bytes(key) {
                 self.store.forget(&key);
-                line.tell(self.store.hash(&key.resource()));
+                line.tell(key.hash());
             }
         }
         let mut last = line.last().unwrap_or_default();

@@ -255,7 +255,7 @@ mod tests {
 
     fn key(number: u64) -> ResourceKey {
         let uri: Uri = format!("http://h/{number}").parse().unwrap();
-        ResourceKey::of(&Resource { target: Target::from_uri(&uri), user: None }).unwrap()
+        ResourceKey::of(&Resource::new(Target::from_uri(&uri), None)).unwrap()
     }
 
     fn entry(length: usize) -> Arc<Entry> {

@@ -40,7 +40,7 @@ impl Shared {
         key: &ResourceKey,
         leads: bool,
     ) -> Loaded {
-        let (hash, begun) = (self.store.hash(&key.resource()), self.clock.now());
+        let (hash, begun) = (key.hash(), self.clock.now());
         let mut hold = None;
         loop {
             let line = behind.line.as_ref().filter(|_| leads && hold.is_none());
