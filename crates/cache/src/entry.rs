@@ -1,17 +1,20 @@
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use http::header::{AGE, CACHE_STATUS, CONTENT_LENGTH, ETAG, IF_RANGE};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use tower_edge_core::{OfferedCodings, ReplyBody};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use tower_edge_core::ReplyBody;
 
 use crate::age::age_value;
-use crate::heap::{self, COUNTS, allocated, shared};
+use crate::head::{apart, compact, names, table, table_of, texts, with_slots};
+use crate::heap::{COUNTS, allocated, shared};
 use crate::mark::Mark;
 use crate::partial::{has_ranges, partial};
-use crate::policy::{Content, Kept, RequestFields, Selection, Wanted, not_modified_fields, wanted};
+use crate::policy::{
+    Content, Kept, RequestFields, Selection, Wanted, not_modified_fields, not_modified_lines,
+    wanted,
+};
 
 /// A stored response, with all that decides about its reuse.
 #[derive(Debug)]
@@ -19,8 +22,8 @@ pub(crate) struct Entry {
     pub(crate) status: StatusCode,
     /// As [`stored_fields`](crate::policy::stored_fields) has them.
     pub(crate) fields: HeaderMap,
-    /// Those of a 304, made once so that clients who have it are cheap.
-    unmodified: HeaderMap,
+    /// Those of a 304, made for the first client who has it, so that others are cheap.
+    unmodified: OnceLock<HeaderMap>,
     pub(crate) content: Content,
     pub(crate) trailers: Option<HeaderMap>,
     pub(crate) selection: Selection,
@@ -30,8 +33,23 @@ pub(crate) struct Entry {
     /// Whether the entity tag was made here: clients may ask for it, the origin
     /// does not know it.
     pub(crate) own_tag: bool,
-    /// What the fields and trailers take of memory, in bytes.
+    /// What the fields and trailers take of memory, in bytes, those of a 304 too.
     head: usize,
+}
+
+/// What a tier had of a response, beside its body.
+#[derive(Debug)]
+pub(crate) struct Restored {
+    pub(crate) status: StatusCode,
+    /// As [`Entry::received`] gives them, with slots. The values lie in the record.
+    pub(crate) fields: HeaderMap,
+    pub(crate) trailers: Option<HeaderMap>,
+    pub(crate) selection: Selection,
+    pub(crate) kept: Kept,
+    /// Whether a tag that the cache had made is among the fields.
+    pub(crate) own_tag: bool,
+    /// The length of the record but for the body, in bytes.
+    pub(crate) length: usize,
 }
 
 impl Entry {
@@ -46,19 +64,38 @@ impl Entry {
         kept: Kept,
         own_tag: Option<HeaderValue>,
     ) -> Self {
-        let mut fields = fields.clone();
-        if trailers.is_none() && status != StatusCode::NO_CONTENT {
-            fields.insert(CONTENT_LENGTH, HeaderValue::from(content.length()));
+        let has_length = trailers.is_none() && status != StatusCode::NO_CONTENT;
+        let length = has_length.then(|| HeaderValue::from(content.length()));
+        Self::prepared(status, fields, (length, own_tag), content, trailers, selection, kept)
+    }
+
+    /// Makes an entry of what a tier had; `None` if its length is not that of its
+    /// body.
+    pub(crate) fn restored(restored: Restored, content: Content) -> Option<Self> {
+        let Restored { status, fields, trailers, selection, kept, own_tag, length } = restored;
+        let told = fields.get(CONTENT_LENGTH);
+        let is_sound = trailers.is_some()
+            || status == StatusCode::NO_CONTENT
+            || told.is_some_and(|told| *told == HeaderValue::from(content.length()));
+        if !is_sound {
+            return None;
         }
-        Self::prepared(status, fields, content, trailers, selection, kept, own_tag)
+        let of_trailers = trailers.as_ref().map_or(0, |fields| table(fields) + names(fields));
+        let head = table(&fields) + names(&fields) + of_trailers + shared(length);
+        let head = head + table_of(not_modified_lines(&fields));
+        let (unmodified, mark) = (OnceLock::new(), Mark::default());
+        let entry = Self {
+            status, fields, unmodified, content, trailers, selection, kept, mark, own_tag, head,
+        };
+        Some(entry)
     }
 
     /// The same response after a validation.
     pub(crate) fn freshened(&self, fields: &HeaderMap, selection: Selection, kept: Kept) -> Self {
         let own = self.fields.get(ETAG).filter(|_| self.own_tag && !fields.contains_key(ETAG));
         let (content, trailers) = (self.content.clone(), self.trailers.clone());
-        let fields = fields.clone();
-        Self::prepared(self.status, fields, content, trailers, selection, kept, own.cloned())
+        let own = (None, own.cloned());
+        Self::prepared(self.status, fields, own, content, trailers, selection, kept)
     }
 
     /// The same response in memory of its own, but for the bytes of the body: only
@@ -67,14 +104,14 @@ impl Entry {
         Self {
             status: self.status,
             fields: apart(&self.fields),
-            unmodified: apart(&self.unmodified),
+            unmodified: OnceLock::new(),
             content: self.content.apart(),
             trailers: self.trailers.as_ref().map(apart),
             selection: self.selection.clone(),
             kept: self.kept,
             mark: self.mark.clone(),
             own_tag: self.own_tag,
-            head: self.head + texts(&self.unmodified),
+            head: self.head,
         }
     }
 
@@ -98,31 +135,31 @@ impl Entry {
         &self.mark
     }
 
-    /// The response with the entity tag that the cache has made, if it has; ready
-    /// to be stored.
+    /// The response with its length and the entity tag that the cache has made, if it
+    /// has; ready to be stored.
     fn prepared(
         status: StatusCode,
-        mut fields: HeaderMap,
+        fields: &HeaderMap,
+        (length, own): (Option<HeaderValue>, Option<HeaderValue>),
         content: Content,
-        mut trailers: Option<HeaderMap>,
+        trailers: Option<HeaderMap>,
         selection: Selection,
         kept: Kept,
-        own: Option<HeaderValue>,
     ) -> Self {
-        let (mark, own_tag) = (Mark::default(), own.is_some());
-        if let Some(tag) = own {
-            fields.insert(ETAG, tag);
-        }
-        compact(&mut fields);
-        let fields = with_slots(fields);
-        let unmodified = with_slots(not_modified_fields(&fields));
-        if let Some(trailers) = &mut trailers {
-            compact(trailers);
-        }
-        let of_trailers = trailers.as_ref().map_or(0, |trailers| table(trailers) + texts(trailers));
+        let (unmodified, mark, own_tag) = (OnceLock::new(), Mark::default(), own.is_some());
+        let more = [(CONTENT_LENGTH, length), (ETAG, own)];
+        let more = more.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        let is_replaced = |name| more.clone().any(|(replaced, _)| replaced == name);
+        let lines = fields.iter().filter(|(name, _)| !is_replaced(*name));
+        let fields = compact(lines.chain(more.clone()));
+        let trailers = trailers.as_ref().map(apart);
+        let of_trailers = trailers.as_ref().map_or(0, |fields| table(fields) + texts(fields));
+        let head = table(&fields) + texts(&fields) + of_trailers;
         // What the fields of a 304 are made of is that of all fields.
-        let head = table(&fields) + texts(&fields) + table(&unmodified) + of_trailers;
-        Self { status, fields, unmodified, content, trailers, selection, kept, mark, own_tag, head }
+        let head = head + table_of(not_modified_lines(&fields));
+        Self {
+            status, fields, unmodified, content, trailers, selection, kept, mark, own_tag, head,
+        }
     }
 
     /// The entity tag that the origin knows.
@@ -168,7 +205,7 @@ impl Entry {
         let mut response = Response::new(ReplyBody::empty());
         if wanted == Wanted::Unmodified {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            *response.headers_mut() = self.unmodified.clone();
+            *response.headers_mut() = self.unmodified().clone();
         } else if let Wanted::Ranges(asked) = wanted
             && let if_range = request.contains_key(IF_RANGE)
             && let Some(partial) = partial(&self.fields, &self.content, asked, if_range)
@@ -200,6 +237,15 @@ impl Entry {
         self.status == StatusCode::OK && self.trailers.is_none()
     }
 
+    /// The fields of a 304.
+    fn unmodified(&self) -> &HeaderMap {
+        self.unmodified.get_or_init(|| {
+            let fields = not_modified_fields(&self.fields);
+            let lines = fields.iter().map(|(name, value)| (name.clone(), value.clone()));
+            with_slots(fields.len(), false, lines)
+        })
+    }
+
     fn reply<B>(&self) -> ReplyBody<B> {
         match (&self.content, &self.trailers) {
             (Content::Whole(bytes), None) => ReplyBody::bytes(bytes.clone()),
@@ -208,107 +254,6 @@ impl Entry {
             }
             // It is answered in parts only.
             (Content::Parts(_), _) => ReplyBody::empty(),
-        }
-    }
-}
-
-/// Fields with slots for those that each answer gets anew, before all others, and
-/// no place for more but one: a map that is full grows when a value in it is
-/// replaced.
-fn with_slots(mut fields: HeaderMap) -> HeaderMap {
-    let mut all = HeaderMap::with_capacity(fields.len() + SLOTS + 1);
-    let empty = HeaderValue::from_static("");
-    fields.remove(AGE);
-    all.insert(AGE, empty.clone());
-    if !fields.contains_key(CACHE_STATUS) {
-        all.insert(CACHE_STATUS, empty);
-    }
-    all.extend(fields);
-    // A clone takes no more than it needs.
-    all.clone()
-}
-
-/// Copies fields with slots so that the copy shares nothing with them, not even long
-/// names.
-fn apart(fields: &HeaderMap) -> HeaderMap {
-    let mut copy = HeaderMap::with_capacity(fields.len() + 1);
-    for (name, value) in fields {
-        let own = HeaderName::from_bytes(name.as_str().as_bytes());
-        copy.append(own.unwrap_or_else(|_| name.clone()), value.clone());
-    }
-    compact(&mut copy);
-    copy.clone()
-}
-
-/// Makes the values of fields share one buffer made for them, but for a line of `Vary`
-/// that is more than its text.
-fn compact(fields: &mut HeaderMap) {
-    let is_text = |value: &&HeaderValue| OfferedCodings::of_vary(value).is_none();
-    let mut buffer =
-        BytesMut::with_capacity(fields.values().filter(is_text).map(HeaderValue::len).sum());
-    fields.values().filter(is_text).for_each(|value| buffer.extend_from_slice(value.as_bytes()));
-    let mut buffer = buffer.freeze();
-    for value in fields.values_mut().filter(|value| is_text(&&**value)) {
-        let bytes = buffer.split_to(value.len());
-        // The bytes were a value before, so they are one now.
-        if let Ok(mut copy) = HeaderValue::from_maybe_shared(bytes) {
-            copy.set_sensitive(value.is_sensitive());
-            *value = copy;
-        }
-    }
-}
-
-/// What a cloned map takes of memory beside its texts, in bytes: an index of four
-/// bytes for each place, of which a quarter stays free, a bucket for each name, and
-/// for each further value of a name a link.
-fn table(fields: &HeaderMap) -> usize {
-    let more = fields.len() - fields.keys_len();
-    allocated(fields.capacity() / 3 * 4 * 4)
-        + allocated(fields.keys_len() * BUCKET)
-        + allocated(more * LINK)
-}
-
-/// What the texts of compacted fields take, in bytes.
-fn texts(fields: &HeaderMap) -> usize {
-    let values = fields.values().map(HeaderValue::len).sum();
-    shared(values) + fields.keys().map(heap::name).sum::<usize>()
-}
-
-const SLOTS: usize = 2;
-
-const BUCKET: usize = size_of::<HeaderName>() + size_of::<HeaderValue>() + 32;
-const LINK: usize = size_of::<HeaderValue>() + 32;
-
-#[cfg(test)]
-mod tests {
-    use tower_edge_core::Coding;
-
-    use super::*;
-
-    #[test]
-    fn compact_fields_are_the_same_fields() {
-        let fields = [("a", "1"), ("b", ""), ("a", "2"), ("date", "x")];
-        let fields = fields.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-        let mut fields = HeaderMap::from_iter(fields);
-        let offered = OfferedCodings::new([Coding::Br]);
-        fields.insert("vary", offered.vary());
-        let mut copy = fields.clone();
-        compact(&mut copy);
-        assert_eq!(copy, fields);
-        assert_eq!(OfferedCodings::of_vary(&copy["vary"]), Some(offered));
-    }
-
-    #[test]
-    fn a_map_with_slots_does_not_grow_when_they_are_filled() {
-        for count in 0..50 {
-            let names = (0..count).map(|number| format!("x-{number}").parse().unwrap());
-            let fields = names.map(|name| (name, HeaderValue::from_static("1")));
-            let mut fields = with_slots(HeaderMap::from_iter(fields));
-            let capacity = fields.capacity();
-            for name in [AGE, CACHE_STATUS] {
-                fields.insert(name, HeaderValue::from_static("2"));
-            }
-            assert_eq!(fields.capacity(), capacity, "{count}");
         }
     }
 }

@@ -104,6 +104,7 @@ mod freshen;
 mod front;
 mod future;
 mod handle;
+mod head;
 mod heap;
 mod hot;
 mod intent;

@@ -68,7 +68,7 @@ pub(crate) fn updated_fields(
 /// The fields of a 304 made from a stored response (RFC 9110 §15.4.5).
 pub(crate) fn not_modified_fields(stored: &HeaderMap) -> HeaderMap {
     let mut fields = HeaderMap::with_capacity(8);
-    for name in [CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, VARY] {
+    for name in OF_304 {
         fields.extend(stored.get_all(&name).iter().map(|value| (name.clone(), value.clone())));
     }
     if !fields.contains_key(ETAG)
@@ -77,6 +77,11 @@ pub(crate) fn not_modified_fields(stored: &HeaderMap) -> HeaderMap {
         fields.insert(LAST_MODIFIED, modified.clone());
     }
     fields
+}
+
+/// How many lines [`not_modified_fields`] has at most.
+pub(crate) fn not_modified_lines(stored: &HeaderMap) -> usize {
+    stored.iter().filter(|(name, _)| **name == LAST_MODIFIED || OF_304.contains(name)).count()
 }
 
 /// The fields of parts of a stored response (RFC 9110 §15.3.7); `Content-Range`,
@@ -122,6 +127,9 @@ fn is_stored(name: &HeaderName, response: &HeaderMap) -> bool {
     };
     !NEVER.contains(name) && !NEVER_EITHER.contains(&name.as_str()) && !named()
 }
+
+/// The fields that a 304 has if a 200 would have had them (RFC 9110 §15.4.5).
+const OF_304: [HeaderName; 6] = [CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, VARY];
 
 #[cfg(test)]
 mod tests {

@@ -7,13 +7,14 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{ETAG, LAST_MODIFIED};
+use http::header::{CACHE_STATUS, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use twox_hash::XxHash3_64;
 
-use crate::entry::Entry;
+use crate::entry::{Entry, Restored};
+use crate::head::{is_slot, with_slots};
 use crate::policy::{Content, Freshness, Kept, Negotiated, Selection, Stale};
 
 /// A response that was read, and what is to be known to judge it.
@@ -104,31 +105,32 @@ pub(crate) fn read(key: &[u8], record: &Bytes, moment: Moment) -> Option<Read> {
         immutable: head.immutable,
         stale: Stale { forbidden, while_revalidate, if_error },
     };
-    let own_tag = match head.own_tag {
-        None => None,
-        Some(tag) => Some(HeaderValue::from_bytes(tag).ok()?),
-    };
     let trailers = match &head.trailers {
         None => None,
-        Some(trailers) => Some(map(trailers)?),
+        Some(trailers) => {
+            let fields = trailers.iter().map(|line| read_line(line, record));
+            Some(fields.collect::<Option<HeaderMap>>()?)
+        }
     };
     let coding = match &head.coding {
         None => None,
         Some((offered, chosen)) => Some(Negotiated::from_names(offered, chosen)?),
     };
-    let mut fields = map(&head.fields)?;
+    let mut fields = fields(&head, record)?;
     if let Some(coding) = coding {
         coding.restore(&mut fields);
     }
-    let entry = Entry::new(
-        StatusCode::from_u16(head.status).ok()?,
-        &fields,
-        content(&head, record.slice_ref(body))?,
+    let content = content(&head, record.slice_ref(body))?;
+    let restored = Restored {
+        status: StatusCode::from_u16(head.status).ok()?,
+        fields,
         trailers,
-        Selection::from_fields(head.selection, coding)?,
+        selection: Selection::from_fields(head.selection, coding)?,
         kept,
-        own_tag,
-    );
+        own_tag: head.own_tag.is_some(),
+        length: record.len() - body.len(),
+    };
+    let entry = Entry::restored(restored, content)?;
     let since = |(ago, doubtful)| (moment.now.checked_sub(ago).unwrap_or(moment.now), doubtful);
     Some(Read { entry, seen: head.seen, purged: head.purged.map(since) })
 }
@@ -197,14 +199,22 @@ fn lines(fields: &HeaderMap) -> Vec<Line<'_>> {
         .collect()
 }
 
-fn map(lines: &[Line<'_>]) -> Option<HeaderMap> {
-    let mut fields = HeaderMap::with_capacity(lines.len());
-    for (name, value, sensitive) in lines {
-        let mut value = HeaderValue::from_bytes(value).ok()?;
-        value.set_sensitive(*sensitive);
-        fields.append(HeaderName::from_bytes(name.as_bytes()).ok()?, value);
-    }
-    Some(fields)
+/// The fields of a head, with slots.
+fn fields(head: &Head<'_>, record: &Bytes) -> Option<HeaderMap> {
+    let own_tag = head.own_tag.map(|tag| (ETAG.as_str(), tag, false));
+    let lines = head.fields.iter().chain(&own_tag).map(|line| read_line(line, record));
+    let mut lines = lines.collect::<Option<Vec<_>>>()?;
+    lines.retain(|(name, value)| !is_slot(&(name, value)));
+    let has_status = lines.iter().any(|(name, _)| *name == CACHE_STATUS);
+    Some(with_slots(lines.len(), has_status, lines.into_iter()))
+}
+
+/// A line of a record. Its value stays where it is, as the body does.
+fn read_line(line: &Line<'_>, record: &Bytes) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value, sensitive) = line;
+    let mut value = HeaderValue::from_maybe_shared(record.slice_ref(value)).ok()?;
+    value.set_sensitive(*sensitive);
+    Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
 }
 
 /// The bytes of a body, as they belong; `None` if they are not those of the head.
