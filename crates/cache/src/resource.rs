@@ -110,12 +110,22 @@ impl ResourceKey {
 
     /// What tells it from all others, in bytes: first its target as people write it.
     pub(crate) fn to_bytes(&self) -> Bytes {
-        let target = self.target();
-        let mut bytes = target.to_string().into_bytes();
-        let user = self.user.as_deref();
-        bytes.extend_from_slice(user.map_or(&[], Key::as_bytes));
+        let (target, user) = (self.target(), self.user.as_deref());
+        let user_bytes = user.map_or(&[][..], Key::as_bytes);
+        let marks = "://".len() + usize::from(target.query().is_some());
+        let mut bytes = Vec::with_capacity(self.text.len() + marks + user_bytes.len() + 8);
+        // It is in lower case already where that matters.
+        let authority = target.authority().unwrap_or_default();
+        for part in [target.scheme(), "://", authority, target.path()] {
+            bytes.extend_from_slice(part.as_bytes());
+        }
+        if let Some(query) = target.query() {
+            bytes.push(b'?');
+            bytes.extend_from_slice(query.as_bytes());
+        }
+        bytes.extend_from_slice(user_bytes);
         // No part is longer than this has room for.
-        for part in [target.scheme(), target.authority().unwrap_or_default(), target.path()] {
+        for part in [target.scheme(), authority, target.path()] {
             bytes.extend_from_slice(&(part.len() as u16).to_le_bytes());
         }
         let kind = match user {

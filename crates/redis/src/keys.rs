@@ -24,12 +24,19 @@ impl Names {
 
     /// The hash of a resource, with a field for each variant.
     pub(crate) fn resource(&self, digest: Digest, generation: u64) -> String {
-        format!("{}:{{{digest}}}:{generation:016x}", self.prefix)
+        // Each look makes one.
+        let mut name = String::with_capacity(self.prefix.len() + ":{}:".len() + 2 * DIGEST + 16);
+        name.push_str(&self.prefix);
+        name.push_str(":{");
+        digits(&mut name, &digest.0);
+        name.push_str("}:");
+        digits(&mut name, &generation.to_be_bytes());
+        name
     }
 
     /// A piece of a record, in the slot of its resource.
     pub(crate) fn chunk(&self, digest: Digest, generation: u64, id: u64, number: u32) -> String {
-        format!("{}:{{{digest}}}:{generation:016x}:{id:016x}:{number}", self.prefix)
+        format!("{}:{id:016x}:{number}", self.resource(digest, generation))
     }
 
     /// Who has the right to fetch a resource, in its slot.
@@ -81,6 +88,12 @@ impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// Adds the hexadecimal digits of bytes.
+fn digits(text: &mut String, bytes: &[u8]) {
+    let halves = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    text.extend(halves.map(|half| char::from(b"0123456789abcdef"[usize::from(half)])));
 }
 
 /// The length of a digest in bytes.
