@@ -5,9 +5,10 @@
 //! - `sqlite_hit_1k`: a fresh response of 1 KiB, from a file.
 //!
 //! `bare` is a GET of as many bytes with the crate `redis`, over one connection.
-//! Redis is started by the bench. There are more responses than the memory of
-//! tower-edge holds, asked for in turn; tower-http-cache has no memory before Redis.
-//! Another thread drives the connections, for all alike.
+//! Redis is started by the bench. There are some thirty times as many responses as the
+//! memory of tower-edge holds, asked for in turn; tower-http-cache has no memory before
+//! Redis. Another thread drives the connections, for all alike; requests are made
+//! before the time is taken.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -45,8 +46,9 @@ fn main() -> ExitCode {
 }
 
 /// Asks for one thing after the other, some at once; what is asked gives its length.
-struct Turns<A> {
+struct Turns<P, A> {
     runtime: Runtime,
+    prepare: P,
     ask: A,
     /// What is to stay while it is asked.
     _kept: Kept,
@@ -60,34 +62,41 @@ struct Kept {
     _folder: Option<TempDir>,
 }
 
-impl<A, F> Turns<A>
+impl<P, Q, A, F> Turns<P, A>
 where
-    A: Fn(usize) -> F,
+    P: Fn(usize) -> Q,
+    A: Fn(Q) -> F,
     F: Future<Output = usize>,
 {
-    fn ask(&mut self, times: usize) -> usize {
-        let numbers = (self.next..self.next + times).map(|number| number % PAGES);
-        self.next += times;
-        self.runtime.block_on(join_all(numbers.map(&self.ask))).into_iter().sum()
+    fn questions(&mut self, count: usize) -> Vec<Q> {
+        let numbers = self.next..self.next + count;
+        self.next += count;
+        numbers.map(|number| (self.prepare)(number % pages(self.size))).collect()
+    }
+
+    fn ask(&self, questions: Vec<Q>) -> usize {
+        self.runtime.block_on(join_all(questions.into_iter().map(&self.ask))).into_iter().sum()
     }
 }
 
-impl<A, F> Work for Turns<A>
+impl<P, Q, A, F> Work for Turns<P, A>
 where
-    A: Fn(usize) -> F,
+    P: Fn(usize) -> Q,
+    A: Fn(Q) -> F,
     F: Future<Output = usize>,
 {
     fn prove(&mut self, stage: &mut Stage) {
-        let (at_once, mut read) = (self.at_once, 0);
-        stage.measure(1, |_| read = self.ask(at_once));
-        assert_eq!(read, at_once * self.size, "not this scenario");
+        let (questions, mut read) = (self.questions(self.at_once), 0);
+        stage.measure(1, |_| read = self.ask(questions));
+        assert_eq!(read, self.at_once * self.size, "not this scenario");
     }
 
     fn run(&mut self, times: u64, stage: &mut Stage) {
         let mut left = times as usize;
         while left > 0 {
             let some = left.min(self.at_once);
-            stage.measure(some as u64, |_| _ = self.ask(some));
+            let questions = self.questions(some);
+            stage.measure(some as u64, |_| _ = self.ask(questions));
             left -= some;
         }
     }
@@ -99,7 +108,7 @@ fn bare(size: usize, at_once: usize) -> impl Work {
         let client = redis::Client::open(server.url()).expect("it is a URL");
         let connected = client.get_multiplexed_async_connection().await;
         let mut connection: MultiplexedConnection = connected.expect("Redis is there");
-        for number in 0..PAGES {
+        for number in 0..pages(size) {
             let set = connection.set::<_, _, ()>(number, vec![b'x'; size]).await;
             set.expect("Redis is there");
         }
@@ -112,7 +121,8 @@ fn bare(size: usize, at_once: usize) -> impl Work {
             read.len()
         }
     };
-    Turns { runtime, ask, _kept: Kept::server(server), size, at_once, next: 0 }
+    let prepare = |number| number;
+    Turns { runtime, prepare, ask, _kept: Kept::server(server), size, at_once, next: 0 }
 }
 
 fn tower_edge(size: usize, at_once: usize) -> impl Work {
@@ -146,8 +156,8 @@ fn tiered<T: Tier>(
     let filling = CacheLayer::new(1 << 30).tier(tier());
     runtime.block_on(async {
         let service = filling.layer(origin.clone());
-        for number in 0..PAGES {
-            read(service.clone(), number).await;
+        for number in 0..pages(size) {
+            read(service.clone(), page(number)).await;
         }
         filling.handle().flush().await.expect("the tier is there");
     });
@@ -157,15 +167,15 @@ fn tiered<T: Tier>(
     let cache = CacheLayer::new(CAPACITY).max_entry(CAPACITY).tier(tier());
     let service = cache.layer(origin);
     let before = called.load(Ordering::SeqCst);
-    let ask = move |number| {
+    let ask = move |request| {
         let (service, called) = (service.clone(), called.clone());
         async move {
-            let length = read(service, number).await;
+            let length = read(service, request).await;
             assert_eq!(called.load(Ordering::SeqCst), before, "not a hit");
             length
         }
     };
-    Turns { runtime, ask, _kept: kept, size, at_once, next: 0 }
+    Turns { runtime, prepare: page, ask, _kept: kept, size, at_once, next: 0 }
 }
 
 fn tower_http_cache(size: usize, at_once: usize) -> impl Work {
@@ -177,21 +187,22 @@ fn tower_http_cache(size: usize, at_once: usize) -> impl Work {
         let backend = RedisBackend::new(connected.expect("Redis is there"));
         let layer = tower_http_cache::CacheLayer::builder(backend).ttl(HOUR).build();
         let service = layer.layer(origin);
-        for number in 0..PAGES {
-            read(service.clone(), number).await;
+        for number in 0..pages(size) {
+            read(service.clone(), page(number)).await;
         }
         service
     });
     let before = called.load(Ordering::SeqCst);
-    let ask = move |number| {
+    let ask = move |request| {
         let (service, called) = (service.clone(), called.clone());
         async move {
-            let length = read(service, number).await;
+            let length = read(service, request).await;
             assert_eq!(called.load(Ordering::SeqCst), before, "not a hit");
             length
         }
     };
-    Turns { runtime, ask, _kept: Kept::server(server), size, at_once, next: 0 }
+    let kept = Kept::server(server);
+    Turns { runtime, prepare: page, ask, _kept: kept, size, at_once, next: 0 }
 }
 
 /// A service that answers with so many bytes, and how often it was called.
@@ -220,16 +231,21 @@ fn origin(
     (origin, called)
 }
 
+/// A request for a page.
+fn page(number: usize) -> Request<Body> {
+    let request = Request::get(format!("http://bench.test/{number}")).body(Body::empty());
+    request.expect("it is a request")
+}
+
 /// Asks for a page, and reads it; its length.
-async fn read<S, B>(service: S, number: usize) -> usize
+async fn read<S, B>(service: S, request: Request<Body>) -> usize
 where
     S: Service<Request<Body>, Response = Response<B>>,
     S::Error: std::fmt::Debug,
     B: http_body::Body,
     B::Error: std::fmt::Debug,
 {
-    let request = Request::get(format!("http://bench.test/{number}")).body(Body::empty());
-    let response = service.oneshot(request.expect("it is a request")).await;
+    let response = service.oneshot(request).await;
     let body = response.expect("no service of a bench fails").into_body();
     let body = BodyExt::collect(body).await.expect("no body of a bench breaks off");
     body.to_bytes().len()
@@ -252,8 +268,11 @@ impl Kept {
     }
 }
 
-/// More than fit into [`CAPACITY`], at 1 KiB each.
-const PAGES: usize = 1_024;
-const CAPACITY: u64 = 256 << 10;
+/// How many responses of this size there are: far more than fit into [`CAPACITY`].
+fn pages(size: usize) -> usize {
+    ((16 << 20) / size).max(1_024)
+}
+
+const CAPACITY: u64 = 1 << 20;
 const KIB: usize = 1_024;
 const HOUR: Duration = Duration::from_secs(3_600);
