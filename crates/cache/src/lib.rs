@@ -91,6 +91,7 @@ mod body;
 mod buffer;
 mod call;
 mod counts;
+mod doorkeeper;
 mod draft;
 mod entry;
 mod epochs;

@@ -110,11 +110,11 @@ impl Shared {
         variant: Option<u64>,
     ) -> Decision<B> {
         let Loaded { entries, ticket, hold } = loaded;
-        let variants = self.store.take_in(&fetch.key, ticket, entries);
+        let now = self.clock.now();
+        let variants = self.store.take_in(&fetch.key, ticket, entries, now);
         let variants = (!variants.is_empty()).then_some(variants);
         let found = Found { variants, is_all: true, lead: fetch.lead.take(), hold };
         let (fields, resource) = (RequestFields::of(request.headers()), fetch.key.resource());
-        let now = self.clock.now();
         let decision = self.choose(request, &fields, &resource, found, now, variant);
         self.trace(&decision, fetch.requested);
         decision

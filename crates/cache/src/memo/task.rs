@@ -124,7 +124,8 @@ impl Task {
             return (Found::Nothing, ticket, None);
         }
         let Loaded { entries, ticket, hold } = self.shared.load(behind, &self.key, true).await;
-        let loaded = self.shared.store.take_in(&self.key, ticket, entries);
+        let now = self.shared.clock.now();
+        let loaded = self.shared.store.take_in(&self.key, ticket, entries, now);
         (self.found(loaded.first(), lead), ticket, hold)
     }
 

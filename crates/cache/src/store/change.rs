@@ -1,11 +1,13 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use moka::ops::compute::{CompResult, Op};
 
 use crate::entry::Entry;
 use crate::epochs::Ticket;
+use crate::policy::is_reusable;
 use crate::resource::{Resource, ResourceKey};
 use crate::store::Store;
 use crate::store::slot::Slot;
@@ -53,12 +55,26 @@ impl Store {
 
     /// Takes in what the tier behind has of a resource, unless the resource was
     /// invalidated since the ticket was drawn; gives it with what is stored already.
+    ///
+    /// What would put out others is stored when it is asked for again: most of what is
+    /// asked for is asked for once.
     pub(crate) fn take_in(
         &self,
         key: &ResourceKey,
         ticket: Ticket,
         loaded: Vec<Arc<Entry>>,
+        now: Instant,
     ) -> Variants {
+        let is_of_use = loaded.iter().any(|entry| is_reusable(&entry.kept(now), now));
+        let weight = loaded.iter().map(|entry| entry.weight() as u64).sum::<u64>();
+        if is_of_use
+            && self.free() < weight + self.most_unnoted
+            && !self.resources.contains_key(&key.resource())
+            && !self.behind().is_none_or(|behind| behind.turned_away.knows(key.hash()))
+        {
+            let holds = self.holds(ticket);
+            return if holds { merged(&[], loaded).into() } else { Variants::default() };
+        }
         let mut all = Variants::default();
         self.alter(key, ticket, |left| {
             let merged = merged(left, loaded);

@@ -10,6 +10,7 @@ use super::note::Note;
 use super::pending::{Pending, Step};
 use super::record::variant;
 use super::{Notes, Tier};
+use crate::doorkeeper::Doorkeeper;
 use crate::entry::Entry;
 use crate::purges::{Purge, Purges, Scope};
 use crate::resource::ResourceKey;
@@ -26,6 +27,8 @@ pub(crate) struct Behind {
     pub(crate) learned: OnceCell<()>,
     pub(crate) numbers: Mutex<Numbers>,
     pub(crate) figures: Figures,
+    /// Of what the tier has, and memory had no room for.
+    pub(crate) turned_away: Doorkeeper,
     /// There if others write to the tier as well.
     pub(crate) line: Option<Line>,
 }
@@ -42,6 +45,7 @@ impl Behind {
             learned: OnceCell::new(),
             numbers: Mutex::new(Numbers::default()),
             figures: Figures::default(),
+            turned_away: Doorkeeper::new(limit / TURNED_AWAY),
         }
     }
 
@@ -189,6 +193,10 @@ impl Numbers {
         known.checked_sub(1).map_or(self.forgotten, |at| self.pairs[at].0)
     }
 }
+
+/// For how many bytes that may wait one is remembered of those that were turned away:
+/// one for each kilobyte of the cache's memory.
+const TURNED_AWAY: usize = 64;
 
 /// As many as are told apart in memory.
 const MOST: usize = 65_536;

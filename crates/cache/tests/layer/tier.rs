@@ -100,6 +100,32 @@ async fn all_who_want_the_same_look_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_would_put_out_others_is_kept_in_memory_from_the_second_look_on() {
+    let shelf = Shelf::new();
+    let body = "x".repeat(10_000);
+    let play = before(&shelf, move |_, _| answer(200, &[FRESH], &body));
+    for number in 0..200 {
+        ask(&play, &format!("/{number}"), &[]).await;
+        play.cache.flush().await.unwrap();
+    }
+    let gets = |play: &Play| (shelf.state().gets, play.cache.stats().entries);
+    let (before, entries) = gets(&play);
+    assert!(entries < 110, "memory is full");
+    let mut looks = Vec::new();
+    for _ in 0..4 {
+        assert_eq!(ask(&play, "/0", &[]).await.did(), "hit");
+        looks.push(gets(&play).0 - before);
+    }
+    // In a cache that has room the first one is enough.
+    assert_eq!(looks[..2], [1, 2], "{looks:?}");
+    let roomy = again(&shelf, 0);
+    for _ in 0..2 {
+        ask(&roomy, "/0", &[]).await;
+    }
+    assert_eq!(gets(&roomy), (before + looks[3] + 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn all_who_want_the_same_look_once_also_where_memory_has_no_room() {
     let shelf = Shelf::new();
     let first = before(&shelf, |_, _| answer(200, &[FRESH], "body"));
