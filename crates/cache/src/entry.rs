@@ -85,7 +85,16 @@ impl Entry {
         let head = head + table_of(not_modified_lines(&fields));
         let (unmodified, mark) = (OnceLock::new(), Mark::default());
         let entry = Self {
-            status, fields, unmodified, content, trailers, selection, kept, mark, own_tag, head,
+            status,
+            fields,
+            unmodified,
+            content,
+            trailers,
+            selection,
+            kept,
+            mark,
+            own_tag,
+            head,
         };
         Some(entry)
     }
@@ -157,9 +166,7 @@ impl Entry {
         let head = table(&fields) + texts(&fields) + of_trailers;
         // What the fields of a 304 are made of is that of all fields.
         let head = head + table_of(not_modified_lines(&fields));
-        Self {
-            status, fields, unmodified, content, trailers, selection, kept, mark, own_tag, head,
-        }
+        Self { status, fields, unmodified, content, trailers, selection, kept, mark, own_tag, head }
     }
 
     /// The entity tag that the origin knows.

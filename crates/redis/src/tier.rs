@@ -188,6 +188,10 @@ impl Tier for RedisTier {
         "redis"
     }
 
+    fn budget(&self) -> Duration {
+        self.plan.deadline
+    }
+
     fn get<'a>(&'a self, key: &'a [u8]) -> TierFuture<'a, Vec<Bytes>> {
         let shared = &self.shared;
         let look = move |connection| shared.look(connection, Digest::of(key));

@@ -24,7 +24,8 @@ pub(crate) use conditions::{
 pub(crate) use content::{Content, content_range};
 pub(crate) use directives::{RequestDirectives, ResponseDirectives};
 pub(crate) use fields::{
-    not_modified_fields, not_modified_lines, partial_fields, stored_fields, unsatisfiable_fields, updated_fields,
+    not_modified_fields, not_modified_lines, partial_fields, stored_fields, unsatisfiable_fields,
+    updated_fields,
 };
 pub(crate) use freshness::{Exchange, Freshness, initial_age};
 pub(crate) use negotiated::Negotiated;

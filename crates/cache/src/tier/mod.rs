@@ -1,6 +1,7 @@
 //! What may stand behind memory.
 
 mod behind;
+mod budget;
 mod figures;
 mod leasing;
 mod line;
@@ -118,6 +119,15 @@ pub(crate) use reading::Loaded;
 pub trait Tier: fmt::Debug + Send + Sync + 'static {
     /// What it is called in events: `sqlite`, `redis`, ...
     fn name(&self) -> &'static str;
+
+    /// How long a request may wait for it, in all that it asks for together; as long as
+    /// it takes by default.
+    ///
+    /// A single call is to end by itself within that time. What a request waits for
+    /// another node is not counted.
+    fn budget(&self) -> Duration {
+        Duration::MAX
+    }
 
     /// The records of a key, in any order; one for each variant.
     fn get<'a>(&'a self, key: &'a [u8]) -> TierFuture<'a, Vec<Bytes>>;

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use tower_edge_core::{BoxError, Event};
 
 use super::behind::Behind;
+use super::budget::Budget;
 use super::leasing::Hold;
 use super::record::{self, Moment, variant};
 use crate::entry::Entry;
@@ -41,12 +42,12 @@ impl Shared {
         leads: bool,
     ) -> Loaded {
         let (hash, begun) = (key.hash(), self.clock.now());
-        let mut hold = None;
+        let (mut hold, mut budget) = (None, Budget::new(self.clock, behind.tier.budget()));
         loop {
             let line = behind.line.as_ref().filter(|_| leads && hold.is_none());
             let changed = line.map(|line| line.changed(hash));
             let ticket = self.store.ticket(&key.resource());
-            let (entries, answered) = self.look(behind, key).await;
+            let (entries, answered) = self.look(behind, key, &mut budget).await;
             let now = self.clock.now();
             let is_there = entries.iter().any(|entry| is_reusable(&entry.kept(now), now));
             let is_late = now.saturating_duration_since(begun) >= LONGEST_WAIT;
@@ -57,18 +58,23 @@ impl Shared {
             if !answered || is_there || is_late || !line.is_live() {
                 return Loaded { entries, ticket, hold };
             }
-            match self.lease(behind, key).await {
+            match budget.spend(self.lease(behind, key)).await {
                 // Who had it before has put what it fetched: look once more.
-                Ok(Some(held)) => hold = Some(held),
-                Ok(None) => drop(timeout(WAIT, changed).await),
-                Err(_) => return Loaded { entries, ticket, hold },
+                Some(Ok(Some(held))) => hold = Some(held),
+                Some(Ok(None)) => drop(timeout(WAIT, changed).await),
+                Some(Err(_)) | None => return Loaded { entries, ticket, hold },
             }
         }
     }
 
     /// What the tier has now, and whether it has answered.
-    async fn look(&self, behind: &Arc<Behind>, key: &ResourceKey) -> (Vec<Arc<Entry>>, bool) {
-        if let Err(_failed) = self.learn(behind).await {
+    async fn look(
+        &self,
+        behind: &Arc<Behind>,
+        key: &ResourceKey,
+        budget: &mut Budget,
+    ) -> (Vec<Arc<Entry>>, bool) {
+        if !behind.is_live() && !matches!(budget.spend(self.learn(behind)).await, Some(Ok(()))) {
             return (Vec::new(), false);
         }
         let before = lock(&behind.pending).of(key);
@@ -78,9 +84,9 @@ impl Shared {
             _ => {
                 let bytes = key.to_bytes();
                 let asked = self.clock.now();
-                let read = behind.tier.get(&bytes).await;
-                behind.figures.count(self.clock.since(asked), read.as_ref().map(Vec::len).ok());
-                let records = read.unwrap_or_else(|_| {
+                let read = budget.spend(behind.tier.get(&bytes)).await.and_then(Result::ok);
+                behind.figures.count(self.clock.since(asked), read.as_ref().map(Vec::len));
+                let records = read.unwrap_or_else(|| {
                     answered = false;
                     self.tell_tier_failed(behind, "get");
                     Vec::new()

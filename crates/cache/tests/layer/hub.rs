@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tower_edge_cache::{Change, Lease, News, Notes, Tier, TierFuture};
 use tower_edge_core::Clock;
 use tower_edge_testkit::Gate;
@@ -56,6 +56,8 @@ pub(crate) struct Node {
 struct Place {
     heard: usize,
     cut: bool,
+    /// How long each call of a request takes.
+    delay: Duration,
 }
 
 impl Hub {
@@ -96,6 +98,18 @@ impl Node {
         self.hub.news.notify_waiters();
     }
 
+    /// How long each call of a request takes from now on.
+    pub(crate) fn delay(&self, delay: Duration) {
+        self.place.lock().unwrap().delay = delay;
+    }
+
+    async fn take_time(&self) {
+        let delay = self.place.lock().unwrap().delay;
+        if !delay.is_zero() {
+            sleep(delay).await;
+        }
+    }
+
     fn working(&self) -> Result<MutexGuard<'_, State>, &'static str> {
         if self.place.lock().unwrap().cut { Err("the line is cut") } else { Ok(self.hub.state()) }
     }
@@ -128,8 +142,13 @@ impl Tier for Node {
         "hub"
     }
 
+    fn budget(&self) -> Duration {
+        BUDGET
+    }
+
     fn get<'a>(&'a self, key: &'a [u8]) -> TierFuture<'a, Vec<Bytes>> {
         Box::pin(async move {
+            self.take_time().await;
             let mut state = self.working()?;
             state.gets += 1;
             let records = state.records.get(key).into_iter().flat_map(HashMap::values);
@@ -218,6 +237,7 @@ impl Tier for Node {
 
     fn lease<'a>(&'a self, key: &'a [u8]) -> TierFuture<'a, Lease> {
         Box::pin(async move {
+            self.take_time().await;
             let mut state = self.working()?;
             let now = Clock::anchored(start()).now();
             let held = state.leases.get(key).copied().filter(|(_, _, until)| *until > now);
@@ -237,6 +257,9 @@ impl Tier for Node {
 
 /// How long somebody has the right to fetch.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
+
+/// How long a request may wait.
+pub(crate) const BUDGET: Duration = Duration::from_millis(50);
 
 /// How long a node waits for news.
 pub(crate) const BEAT: Duration = Duration::from_millis(100);

@@ -1,18 +1,18 @@
 //! Caches that share a tier: what one of them does, and what the others answer.
 
+mod leases;
+mod story;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use http::Uri;
-use proptest::prelude::*;
-use tokio::task::JoinHandle;
 use tower_edge_cache::{OnOutage, Purge};
-use tower_edge_core::{Clock, RequestHead};
+use tower_edge_core::RequestHead;
 use tower_edge_testkit::{Answer, Gate};
 
-use crate::hub::{BEAT, Hub, LEASE, Node};
-use crate::play::{Got, Play, answer, cache, request, seconds, start, tasks};
+use crate::hub::{BEAT, Hub, Node};
+use crate::play::{Got, Play, answer, cache, request, tasks};
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=600, stale-if-error=600");
 
@@ -65,21 +65,6 @@ impl Nodes {
         let told = cache.flush().await;
         tasks().await;
         told.is_ok()
-    }
-
-    /// As [`get`](Self::get), while the test goes on.
-    fn begin(self: &Arc<Self>, node: usize) -> JoinHandle<(String, String)> {
-        let nodes = self.clone();
-        tokio::spawn(async move { nodes.get(node).await })
-    }
-
-    /// Lets clients of all nodes ask for a page at once; what they get.
-    async fn ask_all(self: &Arc<Self>) -> Vec<String> {
-        let mut texts = Vec::new();
-        for client in (0..self.plays.len()).map(|node| self.begin(node)).collect::<Vec<_>>() {
-            texts.push(client.await.unwrap().0);
-        }
-        texts
     }
 
     fn calls(&self) -> u64 {
@@ -341,195 +326,4 @@ async fn nobody_listens_for_a_cache_that_is_gone() {
     drop(nodes);
     tokio::time::sleep(2 * BEAT).await;
     assert!(hub.nodes() <= 1, "{} of {before}", hub.nodes());
-}
-
-/// Nodes whose origin answers when a gate is open, with fields of its own.
-fn gated(count: usize, fields: &'static [(&str, &str)]) -> (Arc<Nodes>, Gate) {
-    let (mut nodes, gate) = (Nodes::new(count), Gate::opened());
-    nodes.plays = nodes
-        .lines
-        .iter()
-        .map(|line| {
-            let (gate, version) = (gate.clone(), nodes.version.clone());
-            Play::with(cache().tier(line.clone()), move |_, _| {
-                let version = version.load(Ordering::Relaxed);
-                answer(200, fields, &format!("version {version}")).hold(&gate)
-            })
-        })
-        .collect();
-    (Arc::new(nodes), gate)
-}
-
-#[tokio::test(start_paused = true)]
-async fn one_node_fetches_what_all_want() {
-    let (nodes, gate) = gated(5, &[FRESH]);
-    gate.close();
-    let all = tokio::spawn({
-        let nodes = nodes.clone();
-        async move { nodes.ask_all().await }
-    });
-    tasks().await;
-    gate.open();
-    assert_eq!(all.await.unwrap(), ["version 0"; 5]);
-    assert_eq!(nodes.calls(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_lease_is_kept_while_the_origin_takes_its_time() {
-    let (nodes, gate) = gated(2, &[FRESH]);
-    gate.close();
-    let first = nodes.begin(0);
-    tasks().await;
-    tokio::time::sleep(LEASE * 3 / 2).await;
-    let second = nodes.begin(1);
-    tokio::time::sleep(LEASE / 2).await;
-    assert_eq!(nodes.calls(), 1);
-    gate.open();
-    assert_eq!(
-        (first.await.unwrap().0, second.await.unwrap().1),
-        ("version 0".into(), "hit".into())
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn when_its_holder_dies_another_fetches() {
-    let (nodes, gate) = gated(2, &[FRESH]);
-    gate.close();
-    let first = nodes.begin(0);
-    tasks().await;
-    nodes.lines[0].cut(true);
-    first.abort();
-    let begun = Clock::anchored(start()).now();
-    gate.open();
-    assert_eq!(nodes.get(1).await, pair("version 0", MISS));
-    assert!(Clock::anchored(start()).since(begun) <= LEASE + Duration::from_millis(500));
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_not_stored_holds_nobody_up() {
-    let (nodes, _) = gated(4, &[("cache-control", "no-store")]);
-    let begun = Clock::anchored(start()).now();
-    assert_eq!(nodes.ask_all().await, ["version 0"; 4]);
-    assert_eq!(nodes.calls(), 4);
-    assert!(Clock::anchored(start()).since(begun) < Duration::from_millis(500));
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_was_overtaken_writes_nothing() {
-    let (nodes, gate) = gated(3, &[FRESH]);
-    gate.close();
-    let first = nodes.begin(0);
-    tasks().await;
-    // It is held up, and another goes on, with what is newer.
-    nodes.lines[0].cut(true);
-    tokio::time::sleep(LEASE).await;
-    nodes.change();
-    let second = nodes.begin(1);
-    tasks().await;
-    gate.open();
-    assert_eq!(second.await.unwrap().0, "version 1");
-    nodes.lines[0].cut(false);
-    assert_eq!(first.await.unwrap().0, "version 0");
-    tokio::time::sleep(20 * BEAT).await;
-    assert_eq!(nodes.get(2).await, pair("version 1", "hit"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn one_node_refreshes_what_is_stale_for_all() {
-    let (nodes, gate) = gated(4, &[("cache-control", "max-age=10, stale-while-revalidate=60")]);
-    nodes.ask_all().await;
-    for node in 0..4 {
-        nodes.get(node).await;
-    }
-    let before = nodes.calls();
-    seconds(15).await;
-    nodes.change();
-    gate.close();
-    assert_eq!(nodes.ask_all().await, ["version 0"; 4]);
-    gate.open();
-    tasks().await;
-    assert_eq!(nodes.ask_all().await, ["version 1"; 4]);
-    assert_eq!((before, nodes.calls()), (1, 2));
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Ask(usize),
-    /// The origin changes, and a node is told to purge what it has.
-    Change(usize, Purge),
-    /// A client of a node changes the origin.
-    Post(usize),
-    Cut(usize),
-    Heal(usize),
-    Trim,
-    Wait,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let node = || 0..3_usize;
-    let purge = || prop_oneof![Just(Purge::Hard), Just(Purge::Soft)];
-    let step = prop_oneof![
-        8 => node().prop_map(Step::Ask),
-        3 => (node(), purge()).prop_map(|(node, purge)| Step::Change(node, purge)),
-        1 => node().prop_map(Step::Post),
-        1 => node().prop_map(Step::Cut),
-        2 => node().prop_map(Step::Heal),
-        1 => Just(Step::Trim),
-        1 => Just(Step::Wait),
-    ];
-    prop::collection::vec(step, 1..60)
-}
-
-/// Plays a story: whoever is asked gives what was there at the last change that all
-/// could know of, or something newer.
-async fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
-    let nodes = Nodes::new(3);
-    let (mut least, mut cut) = ([0; 3], [false; 3]);
-    for step in steps {
-        let now = nodes.version.load(Ordering::Relaxed);
-        match step {
-            Step::Ask(node) => {
-                let text = nodes.get(node).await.0;
-                let version: u64 = text.strip_prefix("version ").unwrap().parse().unwrap();
-                prop_assert!(version >= least[node], "{version} of {least:?} by {node}");
-                prop_assert!(version == now || !cut[node], "{version} of {now} by {node}");
-            }
-            Step::Change(node, purge) => {
-                nodes.change();
-                match nodes.purge(node, purge).await {
-                    true => least = [now + 1; 3],
-                    false => least[node] = now + 1,
-                }
-            }
-            Step::Post(node) => {
-                nodes.change();
-                nodes.plays[node].ask(request("POST", "/", &[])).await;
-                tasks().await;
-                least[node] = now + 1;
-            }
-            Step::Cut(node) => {
-                nodes.lines[node].cut(true);
-                cut[node] = true;
-                tasks().await;
-            }
-            Step::Heal(node) => {
-                nodes.lines[node].cut(false);
-                tokio::time::sleep(20 * BEAT).await;
-                tasks().await;
-                cut[node] = false;
-            }
-            Step::Trim => nodes.hub.trim(),
-            Step::Wait => tokio::time::sleep(BEAT).await,
-        }
-    }
-    Ok(())
-}
-
-proptest! {
-    #[test]
-    fn nobody_answers_with_what_was_purged_where_all_could_know(steps in steps()) {
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(play(steps))?;
-    }
 }
