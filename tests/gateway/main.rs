@@ -18,6 +18,7 @@ mod load;
 mod logs;
 mod many;
 mod memory;
+mod nodes;
 mod origins;
 mod overload;
 mod printed;

@@ -21,7 +21,7 @@ use crate::flags::refused;
 use crate::gateway;
 
 /// An origin each of whose answers is another one, and how many it gave.
-async fn versions() -> (String, Arc<AtomicU64>) {
+pub(crate) async fn versions() -> (String, Arc<AtomicU64>) {
     let given = Arc::new(AtomicU64::new(0));
     let count = given.clone();
     let page = async move |uri: Uri| {
@@ -36,7 +36,7 @@ async fn versions() -> (String, Arc<AtomicU64>) {
 }
 
 /// Asks for a page, and gives what came, which is whole and of this page.
-async fn ask(gateway: SocketAddr, path: &str) -> String {
+pub(crate) async fn ask(gateway: SocketAddr, path: &str) -> String {
     let mut client = Connection::to(gateway).await;
     client.send(&format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")).await;
     let answer = client.rest().await;
@@ -49,12 +49,12 @@ async fn ask(gateway: SocketAddr, path: &str) -> String {
 }
 
 /// Whether this and the page that follows are hits.
-async fn has(gateway: &Program, path: &str) -> bool {
+pub(crate) async fn has(gateway: &Program, path: &str) -> bool {
     is_hit(&ask(gateway.address(), path).await)
 }
 
 /// A gateway with little memory, and patience for a machine that is busy.
-async fn on(redis: &str, origin: &str) -> Program {
+pub(crate) async fn on(redis: &str, origin: &str) -> Program {
     let patience = ["--redis-timeout", "5000"];
     let flags = ["--redis", redis, "--origin", origin, "--cache-memory", "1MiB"];
     gateway(&[&flags[..], &patience].concat()).await
@@ -161,48 +161,6 @@ async fn what_one_gateway_has_fetched_the_other_answers_and_so_after_a_restart()
     }
     assert_eq!(given.load(Ordering::SeqCst), 3);
     assert_eq!(third.stop().await, "");
-}
-
-/// The version of a page that came.
-fn version(answer: &str) -> u64 {
-    let (_, version) = body(answer).lines().next().unwrap().split_once(' ').unwrap();
-    version.parse().unwrap()
-}
-
-#[tokio::test]
-async fn what_is_changed_through_one_gateway_no_other_goes_on_serving() {
-    let (server, (origin, _)) = (Server::start().await, versions().await);
-    let [first, second] = [on(&server.url(), &origin).await, on(&server.url(), &origin).await];
-    let request = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    for _ in 0..30 {
-        let old = version(&ask(second.address(), "/a").await);
-        let changed = version(&first.exchange(request).await);
-        assert!(changed > old);
-        soon(async { while version(&ask(second.address(), "/a").await) <= changed {} }).await;
-        for gateway in [&first, &second] {
-            assert!(version(&ask(gateway.address(), "/a").await) > changed);
-        }
-    }
-    assert_eq!((first.stop().await, second.stop().await), (String::new(), String::new()));
-}
-
-#[tokio::test]
-async fn without_news_of_others_memory_is_believed_only_where_that_is_chosen() {
-    let (mut server, (origin, _)) = (Server::start().await, versions().await);
-    let (url, patience) = (server.url(), "5000");
-    let flags = ["--redis", &url, "--origin", &origin, "--redis-timeout", patience];
-    let believing = gateway(&[&flags[..], &["--on-outage-cache", "stale"]].concat()).await;
-    let careful = gateway(&flags).await;
-    for gateway in [&believing, &careful] {
-        soon(async { while !has(gateway, "/a").await {} }).await;
-    }
-    server.kill().await;
-    soon(async { while has(&careful, "/a").await {} }).await;
-    for _ in 0..10 {
-        assert!(has(&believing, "/a").await && !has(&careful, "/a").await);
-    }
-    server.restart().await;
-    soon(async { while !has(&careful, "/a").await {} }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

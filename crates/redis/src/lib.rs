@@ -24,8 +24,9 @@
 //!   own; those of one resource are made together by a script or not at all.
 //! - **Keeps** a resource as long as the record of it that is of use longest, the
 //!   times included for which it may be served stale.
-//! - **Waits** for a look up to its [deadline](RedisTier::deadline), and while the
-//!   circuit in front is open not at all: five failures in a row open it, or half of
+//! - **Waits** for a look up to its [deadline](RedisTier::deadline), a request for all
+//!   that it asks for together no longer than that, and while the circuit in front is
+//!   open not at all: five failures in a row open it, or half of
 //!   20 calls or more within 10 seconds. Then it tries by itself, in a task, first
 //!   within 200 ms and at least every 5 seconds, until Redis is well; no request has
 //!   to be the one that tries.
@@ -38,7 +39,9 @@
 //!   nothing in its memory any more until it has read all that is noted: so long may
 //!   a node go on using what another has purged, and never longer.
 //! - **Lets one node fetch** what all want: who has the [lease](RedisTier::lease_for)
-//!   of a resource. A fence keeps who was overtaken from writing.
+//!   of a resource. A fence keeps who was overtaken from writing. The others wait until
+//!   all of it is stored, for 5 seconds at most: a body that takes longer each of them
+//!   fetches by itself then.
 //! - **Logs** at most once a second (`tracing`), never a name or a password.
 //!
 //! # What quotas do
@@ -91,7 +94,7 @@
 //! | a node hears no news | it validates what it holds before it answers, or goes on ([`CacheLayer::on_outage`]); then it reads what was noted |
 //! | more has happened than the log holds, while a node heard nothing | it forgets its memory |
 //! | a fail-over loses what was acknowledged | found out by nodes that had heard of it, which forget their memory and keep to the purges; nodes that had not heard never will |
-//! | a master of a Cluster dies | looks and writes in its slots are misses and failures, up to the deadline each; the others go on |
+//! | a master of a Cluster dies | looks and writes in its slots are misses and failures, up to the deadline each, until a replica has taken its place; the others go on. If it had the log, nobody hears news until then |
 //! | it has lost its data | all is a miss; purges that were noted are forgotten, and with them all records of before them |
 //! | it has no memory left and may not evict | puts fail; removals do not |
 //! | it evicts a record, a chunk, the generation or the notes | a miss of the record; of all that there is |

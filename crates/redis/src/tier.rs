@@ -103,7 +103,8 @@ impl RedisTier {
     }
 
     /// Waits for a look, or for a connection that it needs, up to so long, and gives
-    /// it up then: a miss. Writes, for which nobody waits, get a second.
+    /// it up then: a miss. A request that needs more than a look waits for all of it no
+    /// longer. Writes, for which nobody waits, get a second.
     ///
     /// # Panics
     ///

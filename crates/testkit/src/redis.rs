@@ -20,8 +20,10 @@ pub struct Server {
 /// Three masters that share all slots.
 #[derive(Debug)]
 pub struct Cluster {
-    /// The masters.
+    /// The masters, at the start.
     pub nodes: Vec<Server>,
+    /// One for each of them, or none.
+    pub replicas: Vec<Server>,
 }
 
 impl Server {
@@ -106,18 +108,7 @@ impl Cluster {
     pub async fn start() -> Self {
         let mut nodes = Vec::new();
         for _ in 0..MASTERS {
-            let bus = free_port().to_string();
-            let arguments = [
-                "--cluster-enabled",
-                "yes",
-                "--cluster-port",
-                &bus,
-                "--cluster-node-timeout",
-                "1000",
-            ];
-            let more = ["--cluster-require-full-coverage", "no"];
-            let node = Server::with(&[&arguments[..], &more].concat()).await;
-            nodes.push((node, bus));
+            nodes.push(node().await);
         }
         for (at, (node, _)) in nodes.iter().enumerate() {
             let [from, to] = [at, at + 1].map(|at| (SLOTS * at / MASTERS).to_string());
@@ -136,13 +127,78 @@ impl Cluster {
             };
             while !knows_all(&node.cli(&["CLUSTER", "INFO"]).await) {}
         }
-        Self { nodes: nodes.into_iter().map(|(node, _)| node).collect() }
+        Self { nodes: nodes.into_iter().map(|(node, _)| node).collect(), replicas: Vec::new() }
+    }
+
+    /// Starts one in which each master has a replica, which takes its place when it
+    /// dies; waits until they have all that there is.
+    pub async fn with_replicas() -> Self {
+        let mut cluster = Self::start().await;
+        for master in &cluster.nodes {
+            let (replica, bus) = node().await;
+            master.cli(&["CLUSTER", "MEET", "127.0.0.1", &replica.port.to_string(), &bus]).await;
+            let id = master.cli(&["CLUSTER", "MYID"]).await;
+            // It is to hear of the master first.
+            while replica.cli(&["CLUSTER", "REPLICATE", &id]).await != "OK" {}
+            while !master.cli(&["INFO", "replication"]).await.contains("state=online") {}
+            cluster.replicas.push(replica);
+        }
+        let nodes = format!("cluster_known_nodes:{}", 2 * MASTERS);
+        for node in cluster.nodes.iter().chain(&cluster.replicas) {
+            let knows_all = |info: &str| info.contains(&nodes) && info.contains("cluster_state:ok");
+            while !knows_all(&node.cli(&["CLUSTER", "INFO"]).await) {}
+        }
+        cluster
+    }
+
+    /// Which of the masters has the slot of a key.
+    ///
+    /// # Panics
+    ///
+    /// If none has.
+    pub async fn master_of(&self, key: &str) -> usize {
+        let slot = self.nodes[0].cli(&["CLUSTER", "KEYSLOT", key]).await;
+        let slot: usize = slot.parse().expect("it is a number");
+        let from = |at: usize| SLOTS * at / MASTERS;
+        (0..MASTERS).rfind(|&at| from(at) <= slot).expect("each slot has a master")
+    }
+
+    /// Kills a master once its replica has all that it has, and waits until that has
+    /// taken its place.
+    ///
+    /// # Panics
+    ///
+    /// If there are no replicas.
+    pub async fn fail_over(&mut self, master: usize) {
+        self.nodes[master].cli(&["WAIT", "1", "10000"]).await;
+        self.nodes[master].kill().await;
+        while !self.has_failed_over(master).await {}
+    }
+
+    /// Whether the replica of a master is one itself.
+    ///
+    /// # Panics
+    ///
+    /// If there are no replicas.
+    pub async fn has_failed_over(&self, master: usize) -> bool {
+        let replica = &self.replicas[master];
+        let is_master = replica.cli(&["ROLE"]).await.starts_with("master");
+        is_master && replica.cli(&["CLUSTER", "INFO"]).await.contains("cluster_state:ok")
     }
 
     /// Two of the nodes as a URL; the third is found by them.
     pub fn url(&self) -> String {
         format!("redis+cluster://{},{}", self.nodes[0].address(), self.nodes[1].address())
     }
+}
+
+/// Starts a node of a Cluster; with the port of its bus.
+async fn node() -> (Server, String) {
+    let bus = free_port().to_string();
+    let arguments = ["--cluster-enabled", "yes", "--cluster-port", &bus];
+    let soon = ["--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0"];
+    let more = ["--cluster-require-full-coverage", "no"];
+    (Server::with(&[&arguments[..], &soon, &more].concat()).await, bus)
 }
 
 /// Starts Redis, and waits until it is ready; `None` if it ends before.

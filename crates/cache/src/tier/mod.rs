@@ -116,6 +116,10 @@ pub(crate) use reading::Loaded;
 /// does not look into the tier. Who has missed something gives its memory up. An
 /// invalidation by an unsafe request is noted as a purge, so that what was asked for
 /// before it is not believed, whenever and by whomever it is written.
+///
+/// Who has the [lease](Self::lease) of a key fetches it for all. Requests to the others
+/// wait until it is stored, for 5 seconds at most: what takes longer, as a large body may,
+/// they ask for themselves then. What turns out not to be stored they need not wait for.
 pub trait Tier: fmt::Debug + Send + Sync + 'static {
     /// What it is called in events: `sqlite`, `redis`, ...
     fn name(&self) -> &'static str;

@@ -33,6 +33,9 @@ async fn the_rights_that_are_documented_are_enough() {
     own.lease(b"k").await.unwrap();
     own.notes().await.unwrap();
     assert!(!own.news().await.unwrap().missed);
+    assert!(own.handle().stats().await.is_err());
+    server.cli(&["ACL", "SETUSER", "edge", "+info", "+dbsize"]).await;
+    assert!(own.handle().stats().await.unwrap().keys > 0);
     let foreign = RedisTier::new(&url).unwrap().prefix("foreign").deadline(PATIENCE);
     let error = foreign.write(&[put("k", 0, "record")]).await.unwrap_err().to_string();
     assert!(error.contains("no permissions"), "{error}");
@@ -53,6 +56,10 @@ async fn the_rights_that_are_documented_are_enough_for_a_cluster() {
     own.lease(b"k").await.unwrap();
     own.notes().await.unwrap();
     assert!(!own.news().await.unwrap().missed);
+    for node in &cluster.nodes {
+        node.cli(&["ACL", "SETUSER", "edge", "+info", "+dbsize"]).await;
+    }
+    assert!(own.handle().stats().await.unwrap().keys > 0);
 }
 
 #[tokio::test]

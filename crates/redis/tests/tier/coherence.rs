@@ -12,7 +12,7 @@ use tower_edge_cache::{CacheHandle, CacheLayer, Purge};
 use tower_edge_core::Clock;
 use tower_edge_redis::RedisTier;
 use tower_edge_testkit::line::{Fault, Line};
-use tower_edge_testkit::redis::Server;
+use tower_edge_testkit::redis::{Cluster, Server};
 use tower_edge_testkit::{MockBody, Received, Upstream};
 use tower_layer::Layer;
 
@@ -61,9 +61,9 @@ impl Purged {
 }
 
 /// Purges on one node while others are asked; `trouble` is made each round.
-async fn purges_hold(server: &Server, url: &str, rounds: u64, trouble: impl Fn(u64)) {
+async fn purges_hold(urls: [&str; 2], rounds: u64, mut trouble: impl AsyncFnMut(u64)) {
     let version = Arc::<AtomicU64>::default();
-    let [one, other] = [server.url(), url.to_owned()].map(|url| Node::new(&url, &version));
+    let [one, other] = urls.map(|url| Node::new(url, &version));
     let (purged, ended) = (Arc::<Purged>::default(), Arc::<AtomicBool>::default());
     let (clock, mut clients) = (Clock::system(), JoinSet::new());
     for _ in 0..CLIENTS {
@@ -81,7 +81,7 @@ async fn purges_hold(server: &Server, url: &str, rounds: u64, trouble: impl Fn(u
         });
     }
     for round in 1..=rounds {
-        trouble(round);
+        trouble(round).await;
         version.store(round, Ordering::SeqCst);
         one.handle.purge(&URI.parse().unwrap(), Purge::Hard);
         // Who has purged knows it at once.
@@ -107,7 +107,8 @@ fn rounds() -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_node_has_purged_no_other_serves_beyond_the_bound() {
     let server = Server::start().await;
-    purges_hold(&server, &server.url(), rounds(), |_| ()).await;
+    let url = server.url();
+    purges_hold([&url, &url], rounds(), async |_| ()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,10 +118,23 @@ async fn purges_hold_where_the_way_to_redis_fails() {
     let url = format!("redis://{}", line.address());
     let late = Fault::Late(Duration::from_millis(5));
     let faults = [Fault::None, Fault::Silent, late, Fault::Torn, Fault::Garbled(301)];
-    purges_hold(&server, &url, rounds() / 5, |round| {
+    purges_hold([&server.url(), &url], rounds() / 5, async |round| {
         line.set(faults[round as usize % faults.len()]);
         if round % 3 == 0 {
             line.cut();
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn purges_hold_where_a_replica_takes_the_place_of_who_has_the_log() {
+    let mut cluster = Cluster::with_replicas().await;
+    let (url, master) = (cluster.url(), cluster.master_of("{log}").await);
+    // The other one knows of it by the nodes that are left.
+    purges_hold([&url, &url], 60, async |round| {
+        if round == 20 {
+            cluster.fail_over(master).await;
         }
     })
     .await;

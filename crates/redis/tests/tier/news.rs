@@ -116,6 +116,35 @@ async fn a_log_that_was_lost_is_missed_whatever_has_come_since() {
 }
 
 #[tokio::test]
+async fn what_a_fail_over_has_lost_is_missed_by_who_had_heard_of_it() {
+    let mut cluster = Cluster::with_replicas().await;
+    let (url, master) = (cluster.url(), cluster.master_of("{log}").await);
+    let (one, other) = (node(&url).await, node(&url).await);
+    let kept = one.note("kept".into()).await.unwrap();
+    assert_eq!(heard(&other).await.notes.len(), 1);
+    cluster.nodes[master].cli(&["WAIT", "1", "10000"]).await;
+    cluster.replicas[master].signal("STOP").await;
+    // Or it would find what comes now in its buffer.
+    cluster.nodes[master].cli(&["CLIENT", "KILL", "TYPE", "replica"]).await;
+    one.note("lost".into()).await.unwrap();
+    assert_eq!(heard(&other).await.notes.len(), 1);
+    cluster.nodes[master].kill().await;
+    cluster.replicas[master].signal("CONT").await;
+    while !cluster.has_failed_over(master).await {}
+    let missed = loop {
+        if let Ok(news) = other.news().await {
+            break news.missed;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    assert!(missed);
+    let notes = other.notes().await.unwrap();
+    assert_eq!(notes.notes, [(kept, Bytes::from("kept"))]);
+    let after = one.note("after".into()).await.unwrap();
+    assert_eq!(heard(&other).await.notes, [(after, Some(Bytes::from("after")))]);
+}
+
+#[tokio::test]
 async fn who_has_not_read_the_notes_may_have_missed_something() {
     let server = Server::start().await;
     let node = RedisTier::new(&server.url()).unwrap().deadline(PATIENCE);
