@@ -1,7 +1,7 @@
 //! Looks: what there is of a resource.
 
 use bytes::{Bytes, BytesMut};
-use redis::{Value, cmd};
+use redis::{Cmd, Value, cmd};
 
 use crate::address::Connection;
 use crate::error::Failure;
@@ -17,8 +17,9 @@ impl Shared {
         digest: Digest,
     ) -> Result<Vec<Bytes>, Failure> {
         let generation = self.generation(&mut connection).await?;
-        let mut command = cmd("HGETALL");
-        command.arg(self.names.resource(digest, generation));
+        let name = self.names.resource(digest, generation);
+        let mut command = Cmd::with_capacity(2, ALL.len() + name.len());
+        command.arg(ALL).arg(name);
         let reply = connection.ask(&command).await?;
         let (mut records, mut pointers) = (Vec::new(), Vec::new());
         for stored in fields(digest, reply)? {
@@ -94,6 +95,9 @@ fn joined(pointer: &Pointer, chunks: &[Value]) -> Option<Bytes> {
     }
     Some(record.freeze())
 }
+
+/// The command for all fields of a hash.
+const ALL: &str = "HGETALL";
 
 #[cfg(test)]
 mod tests {
