@@ -42,5 +42,5 @@ fn a_cache_of_all_sizes_takes_what_it_is_set_to() {
 /// With variants, tags and purges: nothing that is noted beside them grows.
 #[test]
 fn any_number_of_targets_takes_no_more_than_the_cache_is_set_to() {
-    fills("tiny", 8, if is_long() { 10_000_000 } else { 200_000 });
+    fills("tiny", 8 * times(4), 200_000 * times(50));
 }
