@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, ETAG, LAST_MODIFIED};
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body;
 use tower_edge_core::ReplyBody;
 
@@ -12,8 +12,8 @@ use crate::entry::Entry;
 use crate::flight::Fetch;
 use crate::landing::Landed;
 use crate::policy::{
-    Exchange, RequestFields, Selection, Unstorable, identified, initial_age, storable, strong_tag,
-    updated_fields, without_plain_tag,
+    Exchange, RequestFields, Selection, Unstorable, identified, initial_age, matches_weakly,
+    storable, strong_tag, updated_fields, without_plain_tag,
 };
 use crate::shared::Shared;
 use crate::status::Status;
@@ -88,9 +88,12 @@ impl Fetch {
             shared.remove(&self.key.resource());
             return;
         }
+        // The tag that is stored is that of the stored bytes, whatever else it matches.
+        let mut update = update.clone();
+        update.remove(ETAG);
         shared.change(&self.key, self.ticket, |stored| {
             let updated = stored.iter().filter_map(|entry| match selects(entry) {
-                true => self.renewed(shared, entry, update, exchange),
+                true => self.renewed(shared, entry, &update, exchange),
                 false => Some(entry.clone()),
             });
             Some(updated.collect())
@@ -172,11 +175,16 @@ impl Fetch {
     }
 }
 
-/// Whether the fields that a HEAD has may be those of a stored response.
+/// Whether the fields that a HEAD has may be those of a stored response. Its tag may be
+/// weak where that of a GET is not: who encodes does not know what it would have encoded.
 fn agrees(stored: &Entry, head: &HeaderMap) -> bool {
-    [ETAG, LAST_MODIFIED, CONTENT_LENGTH]
-        .iter()
-        .all(|name| head.get(name).is_none_or(|value| stored.fields.get(name) == Some(value)))
+    let has = |name, same: fn(&HeaderValue, &HeaderValue) -> bool| match head.get(&name) {
+        Some(value) => stored.fields.get(name).is_some_and(|stored| same(stored, value)),
+        None => true,
+    };
+    has(ETAG, matches_weakly)
+        && has(LAST_MODIFIED, PartialEq::eq)
+        && has(CONTENT_LENGTH, PartialEq::eq)
 }
 
 /// What is left to say when the origin validates what it was not asked about,

@@ -60,8 +60,8 @@
 //! gets the same entry, however its `Accept-Encoding` is written and whatever it
 //! accepts besides. So each coding is fetched once and encoded once. Entries are
 //! served with their length, conditions and ranges without any work. What is stale is
-//! validated by its own tag, and not encoded again. A body that arrives after its
-//! head is stored encoded as a stream.
+//! validated by its own tag, and not encoded again; HEAD makes it fresh too. A body that
+//! arrives after its head is stored encoded as a stream.
 //!
 //! A service that chooses codings by itself, and names `Accept-Encoding` in `Vary`, is
 //! left to it: then the cache has an entry for each meaning of the field

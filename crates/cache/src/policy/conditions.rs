@@ -168,6 +168,11 @@ fn is_strong(etag: &HeaderValue) -> bool {
     etag.as_bytes().starts_with(b"\"")
 }
 
+/// Whether two entity tags match by the weak comparison (RFC 9110 §8.8.3.2).
+pub(crate) fn matches_weakly(tag: &HeaderValue, other: &HeaderValue) -> bool {
+    opaque(tag) == opaque(other)
+}
+
 /// An entity tag without its weakness (RFC 9110 §8.8.3.2).
 fn opaque(etag: &HeaderValue) -> &[u8] {
     let etag = etag.as_bytes().trim_ascii();

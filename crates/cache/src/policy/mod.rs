@@ -19,7 +19,8 @@ mod vary;
 mod wanted;
 
 pub(crate) use conditions::{
-    ask_anyhow, conditions_of, identified, not_modified, strong_tag, validate, without_plain_tag,
+    ask_anyhow, conditions_of, identified, matches_weakly, not_modified, strong_tag, validate,
+    without_plain_tag,
 };
 pub(crate) use content::{Content, content_range};
 pub(crate) use directives::{RequestDirectives, ResponseDirectives};
