@@ -383,6 +383,21 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_tells_another_length_than_its_body_has_is_none() {
+        let start = moment();
+        let entry = entry(&[], Content::Whole(Bytes::from_static(b"x")), false, (3, 9), start);
+        let mut record = write(b"", &entry, 0, start).unwrap().to_vec();
+        let told = b"content-length\x011";
+        let at = record.windows(told.len()).position(|bytes| bytes == told).unwrap();
+        for (length, is_read) in [(b'1', true), (b'2', false)] {
+            record[at + told.len() - 1] = length;
+            let checksum = XxHash3_64::oneshot(&record[CHECKED..]);
+            record[1..CHECKED].copy_from_slice(&checksum.to_be_bytes());
+            assert_eq!(read(b"", &record.clone().into(), start).is_some(), is_read);
+        }
+    }
+
+    #[test]
     fn a_record_of_the_future_is_read_if_it_is_near() {
         let start = moment();
         let entry = entry(&[], Content::Whole(Bytes::new()), false, (3, 9), start);
