@@ -39,6 +39,11 @@ impl Changed {
     }
 }
 
+/// How many changes are noted.
+async fn notes(server: &Server) -> String {
+    server.cli(&["XLEN", "tower-edge:{log}:notes"]).await
+}
+
 /// Asks for a page again and again, until it is told to end; how often.
 async fn load(gateway: SocketAddr, changed: Arc<Changed>, ended: Arc<AtomicBool>) -> u64 {
     let (clock, mut answers) = (Clock::system(), 0);
@@ -65,7 +70,10 @@ async fn what_is_changed_through_one_gateway_no_other_serves_beyond_the_bound() 
     let request = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let (clock, rounds) = (Clock::system(), if is_long() { 10_000 } else { 500 });
     for _ in 0..rounds {
+        let noted = notes(&server).await;
         let old = version(&first.exchange(request).await);
+        // The client has its answer before all have heard: from here on they are to know.
+        soon(async { while notes(&server).await == noted {} }).await;
         changed.0.lock().unwrap().insert(clock.now(), old);
         // Who has changed it knows that at once.
         assert!(version(&ask(first.address(), "/a").await) > old);

@@ -239,7 +239,7 @@ impl Fetch {
     {
         let stored = self.selected.as_ref()?;
         // It may have been purged since it was looked up.
-        let holds = shared.store.holds(self.ticket) && shared.is_believed();
+        let holds = shared.store.holds(self.ticket) && shared.is_believed(now);
         if !holds || shared.store.is_gone(&self.key, stored) {
             return None;
         }

@@ -70,7 +70,7 @@ impl Shared {
         resource: &Resource<'_>,
         now: Instant,
     ) -> Glance<Response<ReplyBody<B>>> {
-        if !self.is_believed() {
+        if !self.is_believed(now) {
             return Glance::Nothing;
         }
         let head_only = method == Method::HEAD;

@@ -100,7 +100,7 @@ impl Shared {
     /// As [`policy::reuse`], of what is in memory.
     pub(crate) fn reuse(&self, request: &RequestDirectives, stored: &Kept, now: Instant) -> Reuse {
         match policy::reuse(request, stored, now) {
-            Reuse::Serve { .. } | Reuse::ServeAndRefresh { .. } if !self.is_believed() => {
+            Reuse::Serve { .. } | Reuse::ServeAndRefresh { .. } if !self.is_believed(now) => {
                 Reuse::Stale
             }
             reuse => reuse,
@@ -159,8 +159,8 @@ impl Shared {
 
     /// Whether what memory holds may answer without the origin, though others may
     /// have purged it.
-    pub(crate) fn is_believed(&self) -> bool {
-        self.on_outage == OnOutage::Stale || self.store.is_current()
+    pub(crate) fn is_believed(&self, now: Instant) -> bool {
+        self.on_outage == OnOutage::Stale || self.store.is_current(now)
     }
 
     /// The tags of a response, for its mark.

@@ -37,7 +37,9 @@
 //!   within milliseconds. Who has heard nothing for twice the
 //!   [heartbeat](RedisTier::heartbeat) and the deadline, 550 ms by default, believes
 //!   nothing in its memory any more until it has read all that is noted: so long may
-//!   a node go on using what another has purged, and never longer.
+//!   a node go on using what another has purged, and never longer, also where it is
+//!   stopped meanwhile. It counts from when the purge is noted: [`CacheHandle::flush`]
+//!   waits for that, and who sends an unsafe request may have the answer before.
 //! - **Lets one node fetch** what all want: who has the [lease](RedisTier::lease_for)
 //!   of a resource. A fence keeps who was overtaken from writing. The others wait until
 //!   all of it is stored, for 5 seconds at most: a body that takes longer each of them
@@ -110,6 +112,7 @@
 //! one that was given up. News that are dropped come again.
 //!
 //! [`RateLimitLayer::on_outage`]: tower_edge_limit::RateLimitLayer::on_outage
+//! [`CacheHandle::flush`]: tower_edge_cache::CacheHandle::flush
 //! [`CacheLayer::on_outage`]: tower_edge_cache::CacheLayer::on_outage
 //!
 //! # Rights

@@ -256,6 +256,10 @@ impl Tier for RedisTier {
         true
     }
 
+    fn silence(&self) -> Duration {
+        2 * self.plan.heartbeat + self.plan.deadline
+    }
+
     fn lease<'a>(&'a self, key: &'a [u8]) -> TierFuture<'a, Lease> {
         let (shared, lasts) = (&self.shared, self.plan.lease);
         let ask = move |connection| shared.lease(connection, Digest::of(key), lasts);
@@ -274,8 +278,11 @@ impl Tier for RedisTier {
             let (shared, heartbeat) = (&self.shared, self.plan.heartbeat);
             let (number, connection) = shared.news.open().await?;
             let told = shared.news(connection, from, heartbeat);
-            let told = timeout(2 * heartbeat + self.plan.deadline, told).await;
-            match told.unwrap_or(Err(Failure::Late)) {
+            let (silence, asked) = (self.silence(), shared.watch.nanos());
+            let told = timeout(silence, told).await;
+            // What was stopped meanwhile finds an answer that was true then.
+            let took = Duration::from_nanos(shared.watch.nanos().saturating_sub(asked));
+            match told.ok().filter(|_| took <= silence).unwrap_or(Err(Failure::Late)) {
                 Ok((news, position)) => {
                     *lock(&self.position) = Some(position);
                     Ok(news)

@@ -92,7 +92,7 @@ impl Task {
             Err(error) => Arc::new(error),
         };
         let now = self.shared.clock.now();
-        let is_current = self.shared.store.holds(ticket) && self.shared.is_believed();
+        let is_current = self.shared.store.holds(ticket) && self.shared.is_believed(now);
         if let Some(entry) = self.stored().filter(|_| is_current)
             && may_replace_error(
                 &Rules::default(),

@@ -17,7 +17,7 @@ use crate::front::Front;
 use crate::hot::{self, Hot};
 use crate::purges::{Purge, Purges, RECORD, Scope};
 use crate::resource::{Resource, ResourceKey};
-use crate::tier::{Behind, Line, Note};
+use crate::tier::{Behind, Note};
 use crate::variants::Variants;
 
 pub(crate) use self::slot::SLOT;
@@ -196,9 +196,9 @@ impl Store {
     }
 
     /// Whether what others have purged is known, who share the tier behind.
-    pub(crate) fn is_current(&self) -> bool {
+    pub(crate) fn is_current(&self, now: Instant) -> bool {
         let line = self.behind().and_then(|behind| behind.line.as_ref());
-        line.is_none_or(Line::is_live)
+        line.is_none_or(|line| line.is_live_at(now))
     }
 
     /// What is free, as of the last upkeep, in bytes.

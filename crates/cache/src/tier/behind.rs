@@ -36,7 +36,7 @@ pub(crate) struct Behind {
 impl Behind {
     /// Holds entries of up to `limit` bytes while they wait to be written.
     pub(crate) fn new(tier: Arc<dyn Tier>, limit: usize) -> Self {
-        let line = tier.is_shared().then(Line::new);
+        let line = tier.is_shared().then(|| Line::new(tier.silence()));
         Self {
             line,
             tier,

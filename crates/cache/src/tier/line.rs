@@ -1,4 +1,6 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, watch};
@@ -10,6 +12,11 @@ pub(crate) struct Line {
     heard: watch::Sender<Heard>,
     /// Whether it is live: for who has no time to look there.
     is_live: AtomicBool,
+    /// When there was news last, in nanoseconds since the first.
+    last: AtomicU64,
+    first: OnceLock<Instant>,
+    /// How long it may be silent, in nanoseconds.
+    silence: u64,
     /// Whether somebody listens.
     listens: AtomicBool,
     /// For those who wait for a key; several share one.
@@ -35,11 +42,15 @@ enum State {
 }
 
 impl Line {
-    pub(crate) fn new() -> Self {
+    /// A line that may be silent for so long.
+    pub(crate) fn new(silence: Duration) -> Self {
         let heard = watch::Sender::new(Heard::default());
         Self {
             heard,
             is_live: AtomicBool::new(false),
+            last: AtomicU64::new(0),
+            first: OnceLock::new(),
+            silence: u64::try_from(silence.as_nanos()).unwrap_or(u64::MAX),
             listens: AtomicBool::new(false),
             changes: [const { Notify::const_new() }; CHANGES],
         }
@@ -48,6 +59,13 @@ impl Line {
     /// Whether what others have purged is known.
     pub(crate) fn is_live(&self) -> bool {
         self.is_live.load(Ordering::Acquire)
+    }
+
+    /// The same, at this time: who listens may have had no turn to see that there was
+    /// no news for too long.
+    pub(crate) fn is_live_at(&self, now: Instant) -> bool {
+        let until = || self.last.load(Ordering::Acquire).saturating_add(self.silence);
+        self.is_live() && self.since_first(now) <= until()
     }
 
     /// Waits until it is known whether the line is live; fails if it is not.
@@ -69,8 +87,9 @@ impl Line {
         self.heard.borrow().last
     }
 
-    /// All up to this purge is known.
-    pub(super) fn hear(&self, last: u64) {
+    /// All up to this purge is known, at this time.
+    pub(super) fn hear(&self, last: u64, now: Instant) {
+        self.last.store(self.since_first(now), Ordering::Release);
         self.is_live.store(true, Ordering::Release);
         self.set(State::Live, Some(last));
     }
@@ -99,6 +118,11 @@ impl Line {
     /// Takes the place of who listens; `None` if somebody has it.
     pub(super) fn listen(&self) -> Option<Listening<'_>> {
         (!self.listens.swap(true, Ordering::AcqRel)).then(|| Listening(self))
+    }
+
+    fn since_first(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(*self.first.get_or_init(|| now));
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn set(&self, state: State, last: Option<u64>) {

@@ -65,8 +65,9 @@ impl Shared {
             self.store.forget_all();
         }
         let last = noted.notes.last().map_or(noted.forgotten, |(number, _)| *number);
-        behind.take_over(self.store.purges(), noted, self.clock.now(), self.clock.wall());
-        line.hear(last);
+        let now = self.clock.now();
+        behind.take_over(self.store.purges(), noted, now, self.clock.wall());
+        line.hear(last, now);
         Ok(News::default())
     }
 
@@ -87,7 +88,7 @@ impl Shared {
             }
             last = number;
         }
-        line.hear(last);
+        line.hear(last, self.clock.now());
     }
 }
 

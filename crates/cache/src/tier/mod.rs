@@ -23,7 +23,6 @@ use tower_edge_core::BoxError;
 pub(crate) use behind::Behind;
 pub use figures::TierStats;
 pub(crate) use leasing::Hold;
-pub(crate) use line::Line;
 pub(crate) use note::Note;
 pub(crate) use reading::Loaded;
 
@@ -162,6 +161,13 @@ pub trait Tier: fmt::Debug + Send + Sync + 'static {
     /// before there is news again.
     fn news(&self) -> TierFuture<'_, News> {
         Box::pin(std::future::pending())
+    }
+
+    /// How long there may be no news until what memory holds is no longer believed,
+    /// though [`news`](Self::news) has not failed yet: who waits for it may get no turn,
+    /// in a process that is stopped or starved. As long as it takes, by default.
+    fn silence(&self) -> Duration {
+        Duration::MAX
     }
 
     /// Asks for the right to fetch what a key stands for, which one of those who share

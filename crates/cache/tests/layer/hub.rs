@@ -1,6 +1,7 @@
 //! A tier that several caches share, and that a test breaks.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,7 @@ struct Place {
     cut: bool,
     /// How long each call of a request takes.
     delay: Duration,
+    deaf: bool,
 }
 
 impl Hub {
@@ -103,6 +105,18 @@ impl Node {
         self.place.lock().unwrap().delay = delay;
     }
 
+    /// Has whoever listens get no turn any more.
+    pub(crate) fn deafen(&self) {
+        self.place.lock().unwrap().deaf = true;
+    }
+
+    async fn listen(&self) {
+        let deaf = self.place.lock().unwrap().deaf;
+        if deaf {
+            pending::<()>().await;
+        }
+    }
+
     async fn take_time(&self) {
         let delay = self.place.lock().unwrap().delay;
         if !delay.is_zero() {
@@ -144,6 +158,10 @@ impl Tier for Node {
 
     fn budget(&self) -> Duration {
         BUDGET
+    }
+
+    fn silence(&self) -> Duration {
+        SILENCE
     }
 
     fn get<'a>(&'a self, key: &'a [u8]) -> TierFuture<'a, Vec<Bytes>> {
@@ -231,6 +249,7 @@ impl Tier for Node {
                 return Ok(news);
             }
             drop(timeout(BEAT, something).await);
+            self.listen().await;
             Ok(self.heard()?.unwrap_or_default())
         })
     }
@@ -260,6 +279,9 @@ pub(crate) const LEASE: Duration = Duration::from_secs(3);
 
 /// How long a request may wait.
 pub(crate) const BUDGET: Duration = Duration::from_millis(50);
+
+/// How long a node believes what it has without news.
+pub(crate) const SILENCE: Duration = Duration::from_millis(250);
 
 /// How long a node waits for news.
 pub(crate) const BEAT: Duration = Duration::from_millis(100);

@@ -5,13 +5,14 @@ mod story;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use http::Uri;
 use tower_edge_cache::{OnOutage, Purge};
 use tower_edge_core::RequestHead;
 use tower_edge_testkit::{Answer, Gate};
 
-use crate::hub::{BEAT, Hub, Node};
+use crate::hub::{BEAT, Hub, Node, SILENCE};
 use crate::play::{Got, Play, answer, cache, request, tasks};
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=600, stale-if-error=600");
@@ -214,6 +215,21 @@ async fn who_hears_nothing_asks_the_origin_about_what_it_has() {
     tokio::time::sleep(20 * BEAT).await;
     assert_eq!(nodes.get(1).await.0, "version 1");
     assert_eq!(nodes.get(1).await.1, "hit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gets_no_turn_to_hear_believes_what_it_has_for_a_while_only() {
+    let nodes = Nodes::new(2);
+    nodes.get(0).await;
+    nodes.get(1).await;
+    nodes.lines[1].deafen();
+    nodes.change();
+    assert!(nodes.purge(0, Purge::Hard).await);
+    assert_eq!(nodes.get(1).await, pair("version 0", "hit"));
+    tokio::time::sleep(SILENCE + Duration::from_millis(1)).await;
+    assert_eq!(nodes.get(1).await.0, "version 1");
+    nodes.change();
+    assert_eq!(nodes.get(1).await.0, "version 2");
 }
 
 #[tokio::test(start_paused = true)]
