@@ -49,9 +49,9 @@
 //!
 //! # Shared
 //!
-//! A node takes of a key what it is asked for within 200 ms, or its part of 2 % of the
-//! burst if that is more, up to 200 ms before it comes back, and asks again before that
-//! is used up. Simulations of up to eleven nodes, asked at random, with clocks that show
+//! A node takes of a key what it is asked for within 200 ms, but no more than an eighth of
+//! what is left and what comes back meanwhile, or its part of 2 % of the burst if that is
+//! more; up to 200 ms before it comes back. It asks again before that is used up. Simulations of up to eleven nodes, asked at random, with clocks that show
 //! anything and go wrong by half a thousandth (`src/lease/laws.rs`), hold it to this:
 //!
 //! | | |

@@ -107,7 +107,7 @@ impl Lease {
         }
         let goal = beat.saturating_mul(2).saturating_sub(1).min(self.most(terms, now));
         let goal = goal.max(terms.least).max(cost);
-        if !is_needed && left >= goal / 2 {
+        if !is_needed && left >= goal / 4 {
             return None;
         }
         self.is_asked = true;

@@ -255,7 +255,7 @@ impl World {
 }
 
 fn cases() -> u32 {
-    if std::env::var_os("TOWER_EDGE_LONG").is_some_and(|long| long == "1") { 1_000 } else { 16 }
+    if std::env::var_os("TOWER_EDGE_LONG").is_some_and(|long| long == "1") { 200 } else { 16 }
 }
 
 fn quotas() -> impl Strategy<Value = Quota> {

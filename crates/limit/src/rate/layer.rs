@@ -134,6 +134,11 @@ impl RateLimitLayer {
     /// in 200 ms if that is more. When a node dies, those permits are lost. When the
     /// store loses its data, there is one burst more.
     ///
+    /// A shared quota goes with all that a layer can do but three things, each of which
+    /// panics here or where it is asked for: requests that [wait](Self::wait) in turn,
+    /// [backpressure](Self::backpressure), and quotas that hold
+    /// [in any window](crate::Quota::in_any).
+    ///
     /// What several quotas have in hand is charged together or not at all, as ever. A
     /// charge after the fact takes what is in hand first, then from the store in the
     /// background. It needs a tokio runtime with its time on; a layer that only
