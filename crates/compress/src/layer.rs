@@ -86,8 +86,9 @@ impl CompressLayer {
     /// How much work is done for fewer bytes: gzip and deflate from 1 to 9, 6 at
     /// first; br from 0 to 11, 5 at first; zstd from 1 to 19, 3 at first.
     ///
-    /// It holds for bodies that are encoded as a whole. Where a body is encoded
-    /// piece by piece memory is bounded, and levels that take more are lowered.
+    /// It holds for bodies that are encoded as a whole, but as gzip and deflate only if
+    /// they are larger than 1,280 bytes. Where a body is encoded piece by piece memory is
+    /// bounded, and levels that take more are lowered.
     ///
     /// # Panics
     ///

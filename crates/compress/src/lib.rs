@@ -97,7 +97,9 @@
 //!
 //! gzip and deflate are those of libdeflate for bodies that are all there: it makes 2 to
 //! 3 % fewer bytes than zlib-rs in less time, but takes all of them at once, of a mebibyte
-//! for some 10 ms. Streams are encoded by zlib-rs, with tables that fit in 300 KiB.
+//! for some 10 ms. Streams are encoded by zlib-rs, with tables that fit in 300 KiB. Up to
+//! 1,280 bytes the level is 1, whatever is set: that takes two thirds of the time of level
+//! 6, for a percent more bytes.
 //!
 //! # Requests
 //!

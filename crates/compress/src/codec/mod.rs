@@ -64,7 +64,7 @@ impl Encoder {
             Coding::Gzip | Coding::Deflate => {
                 let gzip = coding == Coding::Gzip;
                 Ok(match kind {
-                    Kind::Whole => Self::Deflate(Box::new(deflate::Encoder::new(level, gzip)?)),
+                    Kind::Whole => Self::Deflate(Box::new(deflate::Encoder::new(level, gzip))),
                     _ => Self::Zlib(Box::new(zlib::Encoder::new(level, gzip))),
                 })
             }
