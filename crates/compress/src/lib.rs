@@ -77,17 +77,16 @@
 //!
 //! Orders of a shop in JSON, in bytes and as a share of what tower-http takes for it
 //! with its defaults: `cargo bench --bench compress` gives the times, `-- --sizes`
-//! the bytes. Times are those of a shared machine of 2 cores, medians of three runs
-//! in turn.
+//! the bytes. Times are those of a shared machine of 2 cores.
 //!
 //! | | bytes | tower-http | us | tower-http | faster |
 //! |---|---|---|---|---|---|
-//! | gzip, 1 KiB | 413 | 408 | 21 | 36 | 1.8 times |
-//! | gzip, 20 KiB | 4,268 | 4,298 | 201 | 645 | 3.2 times |
-//! | gzip, 1 MiB | 191,958 | 191,938 | 17,674 | 41,001 | 2.3 times |
-//! | gzip, 1 MiB as a stream | 192,789 | 191,792 | 16,108 | 39,458 | 2.4 times |
-//! | zstd, 20 KiB | 4,265 | 4,265 | 83 | 129 | 1.5 times |
-//! | br, 20 KiB | 3,978 | 4,262 | 699 | 462 | 0.7 times |
+//! | gzip, 1 KiB | 415 | 408 | 10.5 | 26 | 2.5 times |
+//! | gzip, 20 KiB | 4,198 | 4,298 | 151 | 454 | 3.0 times |
+//! | gzip, 1 MiB | 186,823 | 191,938 | 16,065 | 38,762 | 2.4 times |
+//! | gzip, 1 MiB as a stream | 192,789 | 191,792 | 13,441 | 34,920 | 2.6 times |
+//! | zstd, 20 KiB | 4,265 | 4,265 | 77 | 127 | 1.6 times |
+//! | br, 20 KiB | 3,978 | 4,262 | 557 | 424 | 0.8 times |
 //!
 //! Brotli is at level 5 here and at 4 there: at 4 it makes hardly fewer bytes than
 //! gzip does in half the time.

@@ -137,13 +137,13 @@
 //!
 //! # What quotas cost
 //!
-//! `cargo bench --bench limit -- redis` on a machine that was busy with builds, medians of
-//! five interleaved rounds:
+//! `cargo bench --bench limit -- redis` on a shared machine of 2 cores, medians of three
+//! interleaved rounds:
 //!
 //! | | a request | allocations |
 //! |---|---|---|
-//! | a bare round trip, GET | 75 us | 6 |
-//! | a quota that is asked about each request | 127 us | 27 |
+//! | a bare round trip, GET | 167 us | 6 |
+//! | a quota that is asked about each request | 247 us | 27 |
 //! | a quota of which permits are in hand | 0.2 us | 0 |
 //!
 //! The last takes 1,120 instructions, all of the request included, and one lock of 64 for
