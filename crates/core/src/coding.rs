@@ -76,14 +76,50 @@ impl AcceptedCodings {
     /// As [`of`](Self::of) for who chooses a coding: what is not known here, or
     /// cannot be read, counts as not named.
     pub fn known(headers: &HeaderMap) -> Self {
-        let lines = headers.get_all(ACCEPT_ENCODING).iter();
-        lines.map(HeaderValue::as_bytes).fold(Named::default(), Named::some).finish()
+        let mut lines = headers.get_all(ACCEPT_ENCODING).iter().map(HeaderValue::as_bytes);
+        let Some(first) = lines.next() else { return NOTHING };
+        match (lines.next(), usual(first)) {
+            (None, Some(usual)) => usual,
+            (second, _) => {
+                let named = Named::default().some(first);
+                second.into_iter().chain(lines).fold(named, Named::some).finish()
+            }
+        }
     }
 
     /// How much the client wants `coding`, in thousandths; 0 is not at all.
     pub fn quality(&self, coding: Coding) -> u16 {
         self.qualities[coding as usize]
     }
+}
+
+/// What a client wants that does not say.
+const NOTHING: AcceptedCodings = wanted(&[]);
+
+/// What the field means as browsers and libraries write it, which takes no reading.
+fn usual(field: &[u8]) -> Option<AcceptedCodings> {
+    use Coding::{Br, Deflate, Gzip, Zstd};
+    match field {
+        b"gzip, deflate, br, zstd" | b"deflate, gzip, br, zstd" => {
+            Some(const { wanted(&[Gzip, Deflate, Br, Zstd]) })
+        }
+        b"gzip, deflate, br" => Some(const { wanted(&[Gzip, Deflate, Br]) }),
+        b"gzip, deflate" => Some(const { wanted(&[Gzip, Deflate]) }),
+        b"gzip" => Some(const { wanted(&[Gzip]) }),
+        _ => None,
+    }
+}
+
+/// What a client wants that names these codings and nothing else.
+const fn wanted(codings: &[Coding]) -> AcceptedCodings {
+    let mut qualities = [0; Coding::ALL.len()];
+    qualities[Coding::Identity as usize] = 1;
+    let mut rest = codings;
+    while let [coding, others @ ..] = rest {
+        qualities[*coding as usize] = 1_000;
+        rest = others;
+    }
+    AcceptedCodings { qualities, others: 0 }
 }
 
 /// The qualities that the members of a field name.
@@ -198,6 +234,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_usual_means_what_it_says() {
+        for field in [
+            "gzip, deflate, br, zstd",
+            "deflate, gzip, br, zstd",
+            "gzip, deflate, br",
+            "gzip, deflate",
+            "gzip",
+        ] {
+            assert_eq!((usual(field.as_bytes()), read(field).is_some()), (read(field), true));
+        }
+        assert_eq!((usual(b""), Some(NOTHING)), (None, read("")));
+    }
+
+    #[test]
     fn each_coding_has_its_quality() {
         let qualities = |field| read(field).map(|codings| codings.qualities);
         assert_eq!(qualities("gzip;q=0.8, br"), Some([1, 800, 0, 1_000, 0]));
@@ -233,6 +283,8 @@ mod tests {
             (&[&b"gzip, dcb, dcz, br"[..]][..], "gzip, br"),
             (&[b"gzip;level=9, br;q=0.5"], "br;q=0.5"),
             (&[b"gzip", b"br;q=2", b"zstd"], "gzip, zstd"),
+            (&[b"gzip, deflate"], "gzip, deflate"),
+            (&[b"gzip, deflate", b"gzip;q=0"], "deflate"),
             (&[b"caf\xe9, gzip"], "gzip"),
             (&[b"sdch"], ""),
             (&[], ""),
