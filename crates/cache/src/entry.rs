@@ -2,19 +2,20 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use http::header::{AGE, CACHE_STATUS, CONTENT_LENGTH, ETAG, IF_RANGE};
+use bytes::Bytes;
+use http::header::{AGE, CACHE_STATUS, CONTENT_LENGTH, ETAG};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http_body::Body;
 use tower_edge_core::ReplyBody;
 
 use crate::age::age_value;
+use crate::answer::Form;
+use crate::body::CacheBody;
 use crate::head::{apart, compact, names, table, table_of, texts, with_slots};
 use crate::heap::{COUNTS, allocated, shared};
 use crate::mark::Mark;
 use crate::partial::{has_ranges, partial};
-use crate::policy::{
-    Content, Kept, RequestFields, Selection, Wanted, not_modified_fields, not_modified_lines,
-    wanted,
-};
+use crate::policy::{Content, Kept, Selection, Wanted, not_modified_fields, not_modified_lines};
 
 /// A stored response, with all that decides about its reuse.
 #[derive(Debug)]
@@ -198,38 +199,27 @@ impl Entry {
             + self.mark.weight()
     }
 
-    /// The answer to a request with these fields: the stored response, parts of
-    /// it, or 304 if the client has it already (RFC 9111 §4.3.2). `Cache-Status`
-    /// is to be added.
-    pub(crate) fn answer<B>(
+    /// The response in this form: as it is stored, parts of it, or 304. `Cache-Status` is
+    /// to be added.
+    pub(crate) fn response<B: Body<Data = Bytes>>(
         &self,
-        request: &RequestFields<'_>,
-        head_only: bool,
+        form: Form,
         age: Duration,
-    ) -> Response<ReplyBody<B>> {
-        let length = (!head_only && self.has_parts()).then(|| self.content.length());
-        let wanted = wanted(request, self.status, &self.fields, length);
-        let mut response = Response::new(ReplyBody::empty());
-        if wanted == Wanted::Unmodified {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            *response.headers_mut() = self.unmodified().clone();
-        } else if let Wanted::Ranges(asked) = wanted
-            && let if_range = request.contains_key(IF_RANGE)
-            && let Some(partial) = partial(&self.fields, &self.content, asked, if_range)
-        {
-            response = partial;
-        } else {
-            *response.status_mut() = self.status;
-            *response.headers_mut() = self.fields.clone();
-            if !head_only {
-                *response.body_mut() = self.reply();
+    ) -> Response<CacheBody<B>> {
+        let part = match form.wanted {
+            Wanted::Ranges(asked) => partial(&self.fields, &self.content, asked, form.if_range),
+            Wanted::Unmodified => {
+                let nothing = CacheBody::own(ReplyBody::empty());
+                return response(StatusCode::NOT_MODIFIED, self.unmodified(), age, nothing);
             }
+            Wanted::Whole => None,
+        };
+        if let Some(mut part) = part {
+            part.headers_mut().insert(AGE, age_value(age));
+            return part.map(CacheBody::own);
         }
-        match response.headers_mut().iter_mut().next() {
-            Some((name, slot)) if *name == AGE => *slot = age_value(age),
-            _ => drop(response.headers_mut().insert(AGE, age_value(age))),
-        }
-        response
+        let body = if form.head_only { ReplyBody::empty() } else { self.reply() };
+        response(self.status, &self.fields, age, CacheBody::own(body))
     }
 
     /// Whether it has what a request asks for: all, or the parts of it that are
@@ -263,4 +253,16 @@ impl Entry {
             (Content::Parts(_), _) => ReplyBody::empty(),
         }
     }
+}
+
+fn response<B>(status: StatusCode, fields: &HeaderMap, age: Duration, body: B) -> Response<B> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let answer = response.headers_mut();
+    *answer = fields.clone();
+    match answer.iter_mut().next() {
+        Some((name, slot)) if *name == AGE => *slot = age_value(age),
+        _ => drop(answer.insert(AGE, age_value(age))),
+    }
+    response
 }

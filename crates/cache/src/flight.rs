@@ -7,6 +7,7 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
 use tower_edge_core::{BoxError, ReplyBody, ResponseHead, Step, Trace};
 
+use crate::answer::Form;
 use crate::body::CacheBody;
 use crate::entry::Entry;
 use crate::epochs::Ticket;
@@ -246,9 +247,9 @@ impl Fetch {
         let (request, kept) = (RequestFields::of(&self.request), stored.kept(now));
         may_replace_error(&shared.rules, &request.directives(), &kept, now).then(|| {
             let age = kept.freshness.age(now);
-            let mut answer = stored.answer(&request, self.head_only, age);
+            let mut answer = stored.response(Form::of(&request, self.head_only, stored), age);
             shared.tell_of(Status::StaleOnError(self.forward, failed), answer.headers_mut());
-            answer.map(CacheBody::own)
+            answer
         })
     }
 

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body;
 use tower_edge_core::ReplyBody;
 
+use crate::answer::Form;
 use crate::body::CacheBody;
 use crate::entry::Entry;
 use crate::flight::Fetch;
@@ -65,9 +66,10 @@ impl Fetch {
             }
             None => self.tell(Landed::Useless),
         }
-        let mut answer = fresh.answer(&RequestFields::of(&self.request), false, age);
+        let form = Form::of(&RequestFields::of(&self.request), false, &fresh);
+        let mut answer = fresh.response(form, age);
         shared.tell_of(Status::Validated(self.forward), answer.headers_mut());
-        answer.map(CacheBody::own)
+        answer
     }
 
     /// What is stored for this request.

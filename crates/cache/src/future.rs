@@ -11,6 +11,7 @@ use pin_project::{pin_project, pinned_drop};
 use tower_edge_core::{BoxError, ReplyBody, RequestHead};
 use tower_service::Service;
 
+use crate::answer::Answer;
 use crate::body::CacheBody;
 use crate::call::{BoxCall, Call};
 use crate::flight::{Fetch, Flight};
@@ -55,9 +56,8 @@ where
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
-                StateProj::Answer(response) => {
-                    let response = response.take().expect(READY);
-                    return Poll::Ready(Ok(response.map(CacheBody::own)));
+                StateProj::Answer(answer) => {
+                    return Poll::Ready(Ok(answer.take().expect(READY).response()));
                 }
                 StateProj::Shared(response) => {
                     return Poll::Ready(Ok(response.take().expect(READY)));
@@ -101,7 +101,7 @@ impl<S: Service<Req>, Req, B: Body<Data = Bytes>> fmt::Debug for ResponseFuture<
 
 #[pin_project(project = StateProj)]
 enum State<S: Service<Req>, Req, B: Body<Data = Bytes>> {
-    Answer(Option<Response<ReplyBody<B>>>),
+    Answer(Option<Answer>),
     Shared(Option<Response<CacheBody<B>>>),
     Forward(#[pin] Call<S, Req>),
     /// Others may wait for what comes back: it can be sent to a task.
@@ -125,23 +125,27 @@ where
     ) -> Self {
         let has_body = !request.body().is_end_stream();
         match shared.decide(&RequestHead::new(&request), has_body, variant) {
-            Decision::Answer(response) => Self::Answer(Some(response)),
+            Decision::Answer(answer) => Self::Answer(Some(answer)),
             decision => Self::enter(decision, inner.clone(), request, shared.clone(), variant),
         }
     }
 
     fn enter(
-        decision: Decision<B>,
+        decision: Decision,
         inner: S,
         request: Request<ReqBody>,
         shared: Arc<Shared>,
         variant: Option<u64>,
     ) -> Self {
         match decision {
-            Decision::Answer(response) => Self::Answer(Some(response)),
-            Decision::AnswerAndRefresh(response, refresh) => {
+            Decision::Answer(answer) => Self::Answer(Some(answer)),
+            Decision::AnswerAndRefresh(answer, refresh) => {
                 refresh.start(inner, request, shared);
-                Self::Answer(Some(response))
+                Self::Answer(Some(answer))
+            }
+            Decision::Unsatisfied(response) => {
+                let response = response.map(ReplyBody::bytes).map(CacheBody::own);
+                Self::Shared(Some(response))
             }
             Decision::Forward(flight) => Self::forward(inner, request, flight, shared),
             Decision::Follow(follow, fetch) => {

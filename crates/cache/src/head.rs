@@ -1,7 +1,7 @@
 //! The fields of an entry, as they are kept.
 
 use bytes::BytesMut;
-use http::header::{AGE, CACHE_STATUS};
+use http::header::{AGE, CACHE_STATUS, ETAG};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tower_edge_core::OfferedCodings;
 
@@ -36,15 +36,26 @@ pub(crate) fn is_slot((name, value): &(&HeaderName, &HeaderValue)) -> bool {
 }
 
 /// As [`with_slots`], in memory of their own: the values share one buffer made for
-/// them, but for a line of `Vary` that is more than its text.
+/// them, but for a line of `Vary` that is more than its text. The entity tag comes
+/// first, where [`tag`] looks for it.
 pub(crate) fn compact<'a>(
     lines: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
 ) -> HeaderMap {
-    let lines: Vec<_> = lines.filter(|line| !is_slot(line)).collect();
+    let mut lines: Vec<_> = lines.filter(|line| !is_slot(line)).collect();
+    lines.sort_by_key(|(name, _)| **name != ETAG);
     let has_status = lines.iter().any(|(name, _)| **name == CACHE_STATUS);
     let mut values = compacted(|| lines.iter().map(|(_, value)| *value));
     let all = lines.iter().map(|(name, value)| ((*name).clone(), values(value)));
     with_slots(lines.len(), has_status, all)
+}
+
+/// The entity tag among fields with slots, which most often stands right behind them:
+/// to find it by its name would cost more than to compare it.
+pub(crate) fn tag(fields: &HeaderMap) -> Option<&HeaderValue> {
+    match fields.iter().nth(SLOTS) {
+        Some((name, value)) if *name == ETAG => Some(value),
+        _ => fields.get(ETAG),
+    }
 }
 
 /// Copies fields so that the copy shares nothing with them, not even long names.
@@ -138,6 +149,20 @@ mod tests {
             assert_eq!(copy, fields);
             assert_eq!(apart(&copy), fields);
         }
+    }
+
+    #[test]
+    fn the_entity_tag_is_found_wherever_it_stands() {
+        let tagged = [("a", "1"), ("b", "2"), ("etag", "\"x\""), ("c", "3")];
+        let tagged = tagged.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        let mut fields = HeaderMap::from_iter(tagged);
+        let copy = compact(fields.iter());
+        assert_eq!(copy.keys().nth(SLOTS), Some(&ETAG));
+        assert_eq!([tag(&fields), tag(&copy)].map(|tag| tag.unwrap()), ["\"x\"", "\"x\""]);
+        fields.remove("a");
+        assert_eq!(tag(&fields).unwrap(), "\"x\"");
+        fields.remove(ETAG);
+        assert_eq!([tag(&fields), tag(&compact(fields.iter()))], [None, None]);
     }
 
     #[test]

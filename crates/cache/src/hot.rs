@@ -2,9 +2,9 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use http::{Method, Response};
-use tower_edge_core::ReplyBody;
+use http::Method;
 
+use crate::answer::{Answer, Form};
 use crate::counts::thread_slot;
 use crate::entry::Entry;
 use crate::front::{Front, Glance, Shape, Version};
@@ -63,19 +63,19 @@ impl Hot {
 impl Shared {
     /// The answer of the front to a request, where what it has is fresh and was not
     /// purged for good. All else is for the store.
-    pub(crate) fn glance<B>(
+    pub(crate) fn glance(
         &self,
         method: &Method,
         fields: &RequestFields<'_>,
         resource: &Resource<'_>,
         now: Instant,
-    ) -> Glance<Response<ReplyBody<B>>> {
+    ) -> Glance<Answer> {
         if !self.is_believed(now) {
             return Glance::Nothing;
         }
         let head_only = method == Method::HEAD;
         let wishes = fields.directives();
-        let (mut answer, mut is_to_be_told) = (None, false);
+        let (mut status, mut is_to_be_told) = (None, false);
         let glance = self.store.front().glance(thread_slot(), resource.hash(), |hot| {
             let variants = hot.variants(resource)?;
             let purges = self.store.purges();
@@ -85,22 +85,21 @@ impl Shared {
             let entry = selected(variants, fields, head_only)?;
             let kept = entry.kept(now);
             let Reuse::Serve { age } = reuse(&wishes, &kept, now) else { return None };
-            answer = Some(entry.answer(fields, head_only, age));
-            let status = Status::hit(&kept, age);
+            let hit = Status::hit(&kept, age);
+            status = Some(hit);
+            let form = Form::of(fields, head_only, entry);
+            let answer = Answer::new(entry, form, age, self.member(hit));
             is_to_be_told = hot.is_to_be_told(now);
-            Some(status)
+            Some(answer)
         });
         if is_to_be_told {
             self.store.touch(resource);
         }
-        match (glance, answer) {
-            (Glance::Found(status), Some(mut answer)) => {
-                self.tell_of(status, answer.headers_mut());
-                Glance::Found(answer)
-            }
-            (Glance::Wanted(version), _) => Glance::Wanted(version),
-            _ => Glance::Nothing,
+        // Who observes it may do what takes long, or ask for the same again.
+        if let Some(status) = status {
+            self.count(status);
         }
+        glance
     }
 
     /// Puts into the front what was stored for a resource at this version, unless it

@@ -7,6 +7,7 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body::Body;
 use tower_edge_core::{Problem, Reason, Refusal, ReplyBody, RequestHead, ResponseHead};
 
+use crate::answer::Form;
 use crate::body::CacheBody;
 use crate::draft::Arrival;
 use crate::entry::Entry;
@@ -140,7 +141,7 @@ impl Landed {
             // A part that was validated for who asked for no more.
             Self::Stored(entry) if !entry.can_answer(&fields, false) => return Sequel::Alone,
             Self::Stored(entry) => match age(&entry.kept(now)) {
-                Some(age) => entry.answer(&fields, false, age).map(CacheBody::own),
+                Some(age) => entry.response(Form::of(&fields, false, entry), age),
                 None => return Sequel::Alone,
             },
             Self::Failed(failure) => match fetch.replace(shared, now, Some(failure.status)) {

@@ -87,6 +87,7 @@
 //!   comes passes and is not stored.
 
 mod age;
+mod answer;
 mod body;
 mod buffer;
 mod call;

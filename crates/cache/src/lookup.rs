@@ -1,10 +1,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::header::{COOKIE, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
-use tower_edge_core::{Problem, ReplyBody, RequestHead, Step, Trace};
+use tower_edge_core::{Problem, RequestHead, Step, Trace};
 
+use crate::answer::{Answer, Form};
 use crate::entry::Entry;
 use crate::flight::{Fetch, Flight};
 use crate::front::Glance;
@@ -20,9 +22,11 @@ use crate::variants::{Variants, selected};
 
 /// What becomes of a request: an answer at once, a flight upstream, or both; or
 /// it waits, for the flight of another or for the tier behind memory.
-pub(crate) enum Decision<B> {
-    Answer(Response<ReplyBody<B>>),
-    AnswerAndRefresh(Response<ReplyBody<B>>, Refresh),
+pub(crate) enum Decision {
+    Answer(Answer),
+    AnswerAndRefresh(Answer, Refresh),
+    /// `only-if-cached` was asked, and nothing is.
+    Unsatisfied(Response<Bytes>),
     Forward(Flight),
     Follow(Follow, Box<Fetch>),
     Load(Arc<Behind>, Box<Fetch>),
@@ -47,12 +51,12 @@ impl Shared {
     ///
     /// `variant` is for a request that has waited for another variant than its
     /// own: the digest by which it finds others like it.
-    pub(crate) fn decide<B>(
+    pub(crate) fn decide(
         &self,
         request: &RequestHead<'_>,
         has_body: bool,
         variant: Option<u64>,
-    ) -> Decision<B> {
+    ) -> Decision {
         let now = Trace::read(&self.clock);
         let fields = RequestFields::of(request.headers());
         let decision = match *request.method() {
@@ -78,14 +82,14 @@ impl Shared {
         intent.map_or(Flight::Pass(Forward::Method), Flight::Unsafe)
     }
 
-    fn look_up<B>(
+    fn look_up(
         &self,
         request: &RequestHead<'_>,
         fields: &RequestFields<'_>,
         resource: &Resource<'_>,
         now: Instant,
         variant: Option<u64>,
-    ) -> Decision<B> {
+    ) -> Decision {
         self.top.see(&resource.target, now);
         let wanted = match self.glance(request.method(), fields, resource, now) {
             Glance::Found(answer) => return Decision::Answer(answer),
@@ -102,13 +106,13 @@ impl Shared {
     }
 
     /// Decides on a request for which the tier behind memory was asked.
-    pub(crate) fn decide_loaded<B>(
+    pub(crate) fn decide_loaded(
         &self,
         request: &RequestHead<'_>,
         mut fetch: Box<Fetch>,
         loaded: Loaded,
         variant: Option<u64>,
-    ) -> Decision<B> {
+    ) -> Decision {
         let Loaded { entries, ticket, hold } = loaded;
         let now = self.clock.now();
         let variants = self.store.take_in(&fetch.key, ticket, entries, now);
@@ -120,7 +124,7 @@ impl Shared {
         decision
     }
 
-    fn trace<B>(&self, decision: &Decision<B>, since: Instant) {
+    fn trace(&self, decision: &Decision, since: Instant) {
         if let Decision::Answer(_) | Decision::AnswerAndRefresh(..) = decision {
             Trace::with(|trace| {
                 trace.push(Step::new("cache", self.clock.since(since)).note("hit"));
@@ -128,7 +132,7 @@ impl Shared {
         }
     }
 
-    fn choose<B>(
+    fn choose(
         &self,
         request: &RequestHead<'_>,
         fields: &RequestFields<'_>,
@@ -136,7 +140,7 @@ impl Shared {
         found: Found,
         now: Instant,
         variant: Option<u64>,
-    ) -> Decision<B> {
+    ) -> Decision {
         let Found { variants, is_all, mut lead, hold } = found;
         let head_only = request.method() == Method::HEAD;
         let wishes = fields.directives();
@@ -166,9 +170,9 @@ impl Shared {
         };
         let may_load = !is_all && entry.is_none();
         if wishes.only_if_cached && !may_load {
-            let mut answer = NOT_CACHED.response(request).map(ReplyBody::bytes);
+            let mut answer = NOT_CACHED.response(request);
             self.tell_of(Status::Unsatisfied, answer.headers_mut());
-            return Decision::Answer(answer);
+            return Decision::Unsatisfied(answer);
         }
         let Some(key) = ResourceKey::of(resource) else {
             return Decision::Forward(Flight::Pass(forward));
@@ -229,16 +233,16 @@ impl Shared {
         newest.map_or(0, |newest| self.variant(&newest.selection, request.headers()))
     }
 
-    fn answer<B>(
+    fn answer(
         &self,
-        entry: &Entry,
+        entry: &Arc<Entry>,
         (fields, head_only): (&RequestFields<'_>, bool),
         age: Duration,
         now: Instant,
-    ) -> Response<ReplyBody<B>> {
-        let mut answer = entry.answer(fields, head_only, age);
-        self.tell_of(Status::hit(&entry.kept(now), age), answer.headers_mut());
-        answer
+    ) -> Answer {
+        let hit = Status::hit(&entry.kept(now), age);
+        self.count(hit);
+        Answer::new(entry, Form::of(fields, head_only, entry), age, self.member(hit))
     }
 
     /// A refresh of a stale response, unless somebody is at it.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ahash::RandomState;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tower_edge_core::{Clock, Event, Observe, RequestHead, Target};
 
 use crate::buffer::{Most, NO_ROOM, TOO_LARGE};
@@ -52,7 +52,12 @@ impl Shared {
     /// Counts and tells what became of a request, its client among others.
     pub(crate) fn tell_of(&self, status: Status, fields: &mut HeaderMap) {
         self.count(status);
-        StatusField::add(self.status.as_ref(), status, fields);
+        StatusField::put(self.member(status), fields);
+    }
+
+    /// What is told of it, if anything is.
+    pub(crate) fn member(&self, status: Status) -> Option<HeaderValue> {
+        self.status.as_ref()?.member(status)
     }
 
     pub(crate) fn count(&self, status: Status) {

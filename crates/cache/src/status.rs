@@ -106,9 +106,9 @@ impl StatusField {
     }
 
     /// Adds the member behind those of the caches nearer to the origin; an empty
-    /// value is a slot to be filled.
-    pub(crate) fn add(this: Option<&Arc<Self>>, status: Status, fields: &mut HeaderMap) {
-        let Some(member) = this.and_then(|this| this.member(status)) else {
+    /// value is a slot to be filled, or goes where there is no member.
+    pub(crate) fn put(member: Option<HeaderValue>, fields: &mut HeaderMap) {
+        let Some(member) = member else {
             if fields.get(CACHE_STATUS).is_some_and(HeaderValue::is_empty) {
                 fields.remove(CACHE_STATUS);
             }
@@ -125,7 +125,8 @@ impl StatusField {
         }
     }
 
-    fn member(self: &Arc<Self>, status: Status) -> Option<HeaderValue> {
+    /// The member that says this.
+    pub(crate) fn member(self: &Arc<Self>, status: Status) -> Option<HeaderValue> {
         let name = &self.name;
         let text = match status {
             Status::Hit { ttl } => return self.hit(ttl),
@@ -183,7 +184,7 @@ mod tests {
     fn written(name: &str, status: Status) -> String {
         let field = Arc::new(StatusField::new(name).unwrap());
         let mut fields = HeaderMap::new();
-        StatusField::add(Some(&field), status, &mut fields);
+        StatusField::put(field.member(status), &mut fields);
         fields[CACHE_STATUS].to_str().unwrap().to_owned()
     }
 
@@ -226,10 +227,10 @@ mod tests {
     #[test]
     fn a_cache_that_says_nothing_leaves_no_slot_behind() {
         let mut fields = HeaderMap::from_iter([(CACHE_STATUS, HeaderValue::from_static(""))]);
-        StatusField::add(None, Status::Hit { ttl: 0 }, &mut fields);
+        StatusField::put(None, &mut fields);
         assert!(fields.is_empty());
         fields.insert(CACHE_STATUS, HeaderValue::from_static("inner; hit"));
-        StatusField::add(None, Status::Hit { ttl: 0 }, &mut fields);
+        StatusField::put(None, &mut fields);
         assert_eq!(fields[CACHE_STATUS], "inner; hit");
     }
 }

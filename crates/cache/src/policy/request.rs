@@ -1,12 +1,13 @@
 use std::ops::Deref;
 
 use http::header::{
-    CACHE_CONTROL, CONNECTION, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_UNMODIFIED_SINCE, PRAGMA, RANGE, UPGRADE,
+    CACHE_CONTROL, CONNECTION, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE,
+    PRAGMA, RANGE, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::RequestDirectives;
+use crate::head::tag;
 
 /// The fields of a request, and which of those it has that tell a cache anything.
 ///
@@ -55,7 +56,7 @@ impl<'a> RequestFields<'a> {
     /// Whether `If-None-Match` names the entity tag of a response as that has it,
     /// which most do that name it at all.
     pub(crate) fn repeats_tag_of(&self, response: &HeaderMap) -> bool {
-        self.none_match.is_some() && self.none_match == response.get(ETAG)
+        self.none_match.is_some() && self.none_match == tag(response)
     }
 
     pub(crate) fn has_range(&self) -> bool {

@@ -29,12 +29,13 @@ pub(crate) fn reuse(request: &RequestDirectives, stored: &Kept, now: Instant) ->
     if request.no_cache || too_old || too_short {
         return if left.is_zero() { Reuse::Stale } else { Reuse::Unwanted };
     }
+    if !left.is_zero() {
+        return Reuse::Serve { age };
+    }
     let staleness = age.saturating_sub(lifetime);
     // §5.2.1.1: who states an age, and no max-stale, wants nothing stale.
     let wants_fresh = request.max_age.is_some() && request.max_stale.is_none();
-    if !left.is_zero() {
-        Reuse::Serve { age }
-    } else if staleness < stored.stale.while_revalidate && !wants_fresh {
+    if staleness < stored.stale.while_revalidate && !wants_fresh {
         Reuse::ServeAndRefresh { age }
     } else if !stored.stale.forbidden && request.max_stale.is_some_and(|most| staleness <= most) {
         Reuse::Serve { age }
