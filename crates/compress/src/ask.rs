@@ -28,7 +28,7 @@ pub(crate) struct Ask {
     pub(crate) asked: Option<Box<[u8]>>,
 }
 
-/// What becomes of a response.
+/// What becomes of a response that is to be encoded.
 #[derive(Debug)]
 pub(crate) enum Answer<B> {
     /// It goes out.
@@ -38,16 +38,12 @@ pub(crate) enum Answer<B> {
 }
 
 impl Ask {
-    /// Decides what becomes of a response, and reads what is in hand of its body if
-    /// that is to be encoded.
-    pub(crate) fn answer<B>(self, mut response: Response<B>, cx: &mut Context<'_>) -> Answer<B>
-    where
-        B: Body<Data = Bytes>,
-        B::Error: Into<BoxError>,
-    {
+    /// Decides what becomes of a response, and writes its head if the body goes out as
+    /// it is; gives the coding to [`encode`](Self::encode) it with, if not.
+    pub(crate) fn judge<B: Body>(&self, response: &mut Response<B>) -> Option<Coding> {
         let size = if self.head { None } else { response.body().size_hint().exact() };
-        let (min_size, predicate) = (self.shared.min_size, &*self.shared.predicate);
-        let judged = Judged::of(&ResponseHead::new(&response), size, min_size, predicate);
+        let (min_size, predicate) = (self.shared.min_size, self.shared.predicate.as_deref());
+        let judged = Judged::of(&ResponseHead::new(response), size, min_size, predicate);
         if judged.fitness != Fitness::Unfit && !judged.varies {
             response.headers_mut().append(VARY, self.shared.offered.vary.clone());
         }
@@ -56,18 +52,18 @@ impl Ask {
                 let level = self.shared.level(coding);
                 describe(response.headers_mut(), coding, level, true);
             }
-            (Fitness::Fit, Some(coding)) => return self.encode(response, coding, size, cx),
-            (Fitness::Kin, _) => self.name_what_is_known(&mut response),
+            (Fitness::Fit, Some(coding)) => return Some(coding),
+            (Fitness::Kin, _) => self.name_what_is_known(response),
             (Fitness::Fit, None) | (Fitness::Unfit, _) => {}
         }
-        Answer::Send(response.map(CompressBody::passed))
+        None
     }
 
-    fn encode<B>(
+    /// Reads what is in hand of the body, and encodes it or what will come of it.
+    pub(crate) fn encode<B>(
         self,
         response: Response<B>,
         coding: Coding,
-        size: Option<u64>,
         cx: &mut Context<'_>,
     ) -> Answer<B>
     where
@@ -77,6 +73,7 @@ impl Ask {
         let (mut head, body) = response.into_parts();
         let media_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         let events = media_type.is_some_and(is_event_stream);
+        let size = body.size_hint().exact();
         let announced = head.headers.get(CONTENT_LENGTH).and_then(length).or(size);
         let large = announced.is_some_and(|size| size > MOST_WHOLE as u64);
         let mut source = Source::new(body);

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use tower_edge_core::ResponseHead;
 
 use crate::Predicate;
+use crate::predicate::is_compressed;
 
 /// What the head of a response tells of whether it may be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +29,13 @@ pub(crate) enum Fitness {
 
 impl Judged {
     /// Judges a response to anything but CONNECT. `size` is what the body says of
-    /// itself, which `Content-Length` overrules; HEAD has no body to say it.
+    /// itself, which `Content-Length` overrules; HEAD has no body to say it. Without a
+    /// predicate it is [`MediaTypes`](crate::MediaTypes).
     pub(crate) fn of(
         response: &ResponseHead<'_>,
         size: Option<u64>,
         min_size: u64,
-        predicate: &dyn Predicate,
+        predicate: Option<&dyn Predicate>,
     ) -> Self {
         let status = response.status();
         let bodiless = status.is_informational()
@@ -45,9 +47,16 @@ impl Judged {
         let kin = fields.range
             || matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED);
         let small = !kin && fields.length.or(size).is_some_and(|size| size < min_size);
-        let grpc = fields.grpc && response.is_grpc();
+        let media_type = fields.media_type.unwrap_or_default();
+        // Most types are told from that of gRPC by one letter.
+        let letter = media_type.get(GRPC.len() - 1).map(u8::to_ascii_lowercase);
+        let grpc = letter.as_ref() == GRPC.last() && response.is_grpc();
+        let encodes = || match predicate {
+            None => !is_compressed(media_type),
+            Some(predicate) => predicate.encodes(response),
+        };
         let fitness = match () {
-            () if small || fields.forbid || grpc || !predicate.encodes(response) => Fitness::Unfit,
+            () if small || fields.forbid || grpc || !encodes() => Fitness::Unfit,
             () if kin => Fitness::Kin,
             () => Fitness::Fit,
         };
@@ -62,21 +71,21 @@ pub(crate) fn length(value: &HeaderValue) -> Option<u64> {
 
 /// What the fields say; they are looked through once, for most responses have few.
 #[derive(Default)]
-struct Fields {
+struct Fields<'a> {
     length: Option<u64>,
     range: bool,
     forbid: bool,
-    /// Whether the type may be that of gRPC.
-    grpc: bool,
+    /// The first one.
+    media_type: Option<&'a [u8]>,
     varies: bool,
 }
 
-impl Fields {
-    fn of(headers: &HeaderMap) -> Self {
+impl<'a> Fields<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
         let mut fields = Self::default();
         for (name, value) in headers {
             if name == CONTENT_TYPE {
-                fields.grpc |= value.len() >= GRPC;
+                fields.media_type = fields.media_type.or(Some(value.as_bytes()));
             } else if name == CONTENT_LENGTH {
                 fields.length = fields.length.or_else(|| length(value));
             } else if name == CONTENT_ENCODING {
@@ -111,7 +120,7 @@ fn names_coding(line: &HeaderValue) -> bool {
     names.any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding"))
 }
 
-const GRPC: usize = "application/grpc".len();
+const GRPC: &[u8] = b"application/grpc";
 
 #[cfg(test)]
 mod tests {
@@ -126,7 +135,10 @@ mod tests {
             response = response.header(*name, *value);
         }
         let response = response.body(()).unwrap();
-        Judged::of(&ResponseHead::new(&response), size, 100, &MediaTypes).fitness
+        let head = ResponseHead::new(&response);
+        let judged = Judged::of(&head, size, 100, None);
+        assert_eq!(judged, Judged::of(&head, size, 100, Some(&MediaTypes)));
+        judged.fitness
     }
 
     #[test]
@@ -152,6 +164,8 @@ mod tests {
             (200, &[("cache-control", "a"), ("cache-control", "no-transform")], None, Unfit),
             (200, &[("cache-control", "no-transformers")], None, Fit),
             (200, &[("content-type", "application/grpc+proto")], None, Unfit),
+            (200, &[("content-type", "Application/GRPC")], None, Unfit),
+            (200, &[("content-type", "application/grpc-web")], None, Fit),
             (200, &[("content-type", "image/png")], None, Unfit),
             (101, &[], None, Unfit),
             (204, &[], None, Unfit),

@@ -31,7 +31,7 @@ impl<F> ResponseFuture<F> {
     }
 
     pub(crate) fn refuse(response: Response<Bytes>) -> Self {
-        Self { state: State::Refuse { response: Some(response) } }
+        Self { state: State::Refuse { response: Some(Box::new(response)) } }
     }
 }
 
@@ -46,12 +46,12 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.as_mut().project().state.project() {
             StateProj::Forward { inner, ask } => {
-                let response = ready!(inner.poll(cx))?;
-                let answer = match ask.take() {
-                    Some(ask) => ask.answer(response, cx),
-                    None => Answer::Send(response.map(CompressBody::passed)),
+                let mut response = ready!(inner.poll(cx))?;
+                let coding = ask.as_ref().and_then(|ask| ask.judge(&mut response));
+                let (Some(coding), Some(ask)) = (coding, ask.take()) else {
+                    return Poll::Ready(Ok(response.map(CompressBody::passed)));
                 };
-                match answer {
+                match ask.encode(response, coding, cx) {
                     Answer::Send(response) => Poll::Ready(Ok(response)),
                     Answer::Encode(whole) => {
                         self.project().state.set(State::Encode { whole: Some(whole) });
@@ -89,7 +89,8 @@ enum State<F> {
     Encode {
         whole: Option<Box<Whole>>,
     },
+    /// Boxed: it is large, and rare.
     Refuse {
-        response: Option<Response<Bytes>>,
+        response: Option<Box<Response<Bytes>>>,
     },
 }

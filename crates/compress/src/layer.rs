@@ -8,7 +8,7 @@ use crate::away::Away;
 use crate::codec::CODINGS;
 use crate::pool::Pool;
 use crate::shared::{Offered, Shared};
-use crate::{Compress, MediaTypes, Predicate};
+use crate::{Compress, Predicate};
 
 /// Encodes responses for clients that accept it, and says so in all that depends
 /// on it.
@@ -61,7 +61,7 @@ impl CompressLayer {
             away: Arc::new(Away::new(threads)),
             clock: Clock::system(),
             observe: None,
-            predicate: Arc::new(MediaTypes),
+            predicate: None,
             min_size: MIN_SIZE,
             strict: false,
             offered: Offered::new(CODINGS.iter().copied()),
@@ -111,9 +111,9 @@ impl CompressLayer {
         self.with(|shared| shared.min_size = bytes)
     }
 
-    /// Encodes what `predicate` lets through, in place of [`MediaTypes`].
+    /// Encodes what `predicate` lets through, in place of [`MediaTypes`](crate::MediaTypes).
     pub fn when(self, predicate: impl Predicate + 'static) -> Self {
-        self.with(|shared| shared.predicate = Arc::new(predicate))
+        self.with(|shared| shared.predicate = Some(Arc::new(predicate)))
     }
 
     /// As [`when`](Self::when), by a closure.

@@ -66,8 +66,9 @@ pub(crate) fn is_event_stream(media_type: &[u8]) -> bool {
     starts_with(media_type, b"text/event-stream")
 }
 
-/// Types are told apart by their first letter: text is asked about most.
-fn is_compressed(media_type: &[u8]) -> bool {
+/// Whether the bytes of this media type are compressed already. Types are told apart
+/// by their first letter: text is asked about most.
+pub(crate) fn is_compressed(media_type: &[u8]) -> bool {
     let after = |kind: &[u8]| starts_with(media_type, kind).then(|| &media_type[kind.len()..]);
     match media_type.first().map(u8::to_ascii_lowercase) {
         Some(b'a') => match after(b"application/") {
@@ -104,8 +105,11 @@ fn is_packed(subtype: &[u8]) -> bool {
         || plus.is_some_and(|plus| SUFFIXES.iter().any(|s| plus.eq_ignore_ascii_case(s)))
 }
 
+#[inline]
 fn starts_with(text: &[u8], start: &[u8]) -> bool {
-    text.get(..start.len()).is_some_and(|text| text.eq_ignore_ascii_case(start))
+    // Most are in lower case.
+    let same = |text: &[u8]| text == start || text.eq_ignore_ascii_case(start);
+    text.get(..start.len()).is_some_and(same)
 }
 
 const ARCHIVES: [&[u8]; 19] = [

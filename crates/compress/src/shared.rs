@@ -17,7 +17,8 @@ pub(crate) struct Shared {
     pub(crate) away: Arc<Away>,
     pub(crate) clock: Clock,
     pub(crate) observe: Option<Arc<dyn Observe>>,
-    pub(crate) predicate: Arc<dyn Predicate>,
+    /// [`MediaTypes`](crate::MediaTypes), if there is none.
+    pub(crate) predicate: Option<Arc<dyn Predicate>>,
     pub(crate) min_size: u64,
     pub(crate) strict: bool,
     pub(crate) offered: Offered,
