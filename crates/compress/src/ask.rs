@@ -22,10 +22,17 @@ use crate::whole::Whole;
 pub(crate) struct Ask {
     pub(crate) shared: Arc<Shared>,
     pub(crate) chosen: Option<Coding>,
-    pub(crate) accepted: AcceptedCodings,
     pub(crate) head: bool,
-    /// The client's `If-None-Match`, if that may name encoded bytes.
-    pub(crate) asked: Option<Box<[u8]>>,
+    /// There if what the client has may be encoded bytes.
+    pub(crate) asked: Option<Box<Asked>>,
+}
+
+/// Which bytes a client has, and may have.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Its `If-None-Match`.
+    pub(crate) tags: Box<[u8]>,
+    pub(crate) accepted: AcceptedCodings,
 }
 
 /// What becomes of a response that is to be encoded.
@@ -104,9 +111,9 @@ impl Ask {
     fn name_what_is_known<B>(&self, response: &mut Response<B>) {
         let not_modified = response.status() == StatusCode::NOT_MODIFIED;
         let Some(asked) = self.asked.as_ref().filter(|_| not_modified) else { return };
-        let accepts = |coding| self.accepted.quality(coding) > 0;
+        let accepts = |coding| asked.accepted.quality(coding) > 0;
         let headers = response.headers_mut();
-        let tag = headers.get(ETAG).and_then(|tag| named(asked, tag, self.chosen, accepts));
+        let tag = headers.get(ETAG).and_then(|tag| named(&asked.tags, tag, self.chosen, accepts));
         if let Some(tag) = tag {
             headers.insert(ETAG, tag);
             drop_digests(headers);

@@ -1,6 +1,3 @@
-use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, VARY,
-};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tower_edge_core::ResponseHead;
 
@@ -84,18 +81,16 @@ impl<'a> Fields<'a> {
     fn of(headers: &'a HeaderMap) -> Self {
         let mut fields = Self::default();
         for (name, value) in headers {
-            if name == CONTENT_TYPE {
-                fields.media_type = fields.media_type.or(Some(value.as_bytes()));
-            } else if name == CONTENT_LENGTH {
-                fields.length = fields.length.or_else(|| length(value));
-            } else if name == CONTENT_ENCODING {
-                fields.forbid |= is_encoded(value);
-            } else if name == CACHE_CONTROL {
-                fields.forbid |= forbids(value);
-            } else if name == VARY {
-                fields.varies |= names_coding(value);
-            } else if name == CONTENT_RANGE {
-                fields.range = true;
+            match name.as_str() {
+                "content-type" => {
+                    fields.media_type = fields.media_type.or(Some(value.as_bytes()));
+                }
+                "content-length" => fields.length = fields.length.or_else(|| length(value)),
+                "content-encoding" => fields.forbid |= is_encoded(value),
+                "cache-control" => fields.forbid |= forbids(value),
+                "vary" => fields.varies |= names_coding(value),
+                "content-range" => fields.range = true,
+                _ => {}
             }
         }
         fields

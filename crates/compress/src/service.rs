@@ -8,7 +8,7 @@ use http_body::Body;
 use tower_edge_core::{BoxError, Coding, CodingChoice, RequestHead};
 use tower_service::Service;
 
-use crate::ask::Ask;
+use crate::ask::{Ask, Asked};
 use crate::conditions::ask_plainly;
 use crate::shared::{NOT_ACCEPTABLE, Shared};
 use crate::{CompressBody, ResponseFuture};
@@ -63,7 +63,8 @@ where
         let accepts = |coding: Coding| !reads || accepted.quality(coding) > 0;
         let head = request.method() == Method::HEAD;
         let asked = ask_plainly(request.headers_mut(), accepts, chosen.is_some());
-        let ask = Ask { shared: self.shared.clone(), chosen, accepted, head, asked };
+        let asked = asked.map(|tags| Box::new(Asked { tags, accepted }));
+        let ask = Ask { shared: self.shared.clone(), chosen, head, asked };
         ResponseFuture::forward(self.inner.call(request), Some(ask))
     }
 }

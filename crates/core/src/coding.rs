@@ -76,6 +76,9 @@ impl AcceptedCodings {
     /// As [`of`](Self::of) for who chooses a coding: what is not known here, or
     /// cannot be read, counts as not named.
     pub fn known(headers: &HeaderMap) -> Self {
+        if headers.is_empty() {
+            return NOTHING;
+        }
         let mut lines = headers.get_all(ACCEPT_ENCODING).iter().map(HeaderValue::as_bytes);
         let Some(first) = lines.next() else { return NOTHING };
         match (lines.next(), usual(first)) {
