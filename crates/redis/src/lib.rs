@@ -173,6 +173,7 @@ mod noting;
 mod numbers;
 mod quota;
 mod shared;
+mod store;
 mod tier;
 mod trouble;
 mod value;

@@ -1,23 +1,19 @@
 use std::fmt;
-use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 use tower_edge_breaker::{BreakerHandle, CircuitHandle};
-use tower_edge_cache::{Change, Lease, News, Notes, Tier, TierFuture};
+use tower_edge_cache::Notes;
 use tower_edge_core::{Clock, Key, Stopwatch};
 
-use crate::address::{Address, Connection};
-use crate::calling::{self, breaker};
+use crate::address::Address;
+use crate::calling::breaker;
 use crate::error::{Failure, UrlError};
 use crate::fence::Fence;
 use crate::generation::{Generation, draw};
 use crate::handle::RedisHandle;
-use crate::keys::{Digest, Names};
+use crate::keys::Names;
 use crate::link::Link;
 use crate::log::Position;
 use crate::shared::Shared;
@@ -45,26 +41,26 @@ use crate::trouble::Trouble;
 /// ```
 #[must_use]
 pub struct RedisTier {
-    plan: Plan,
-    shared: Arc<Shared>,
+    pub(crate) plan: Plan,
+    pub(crate) shared: Arc<Shared>,
     breaker: BreakerHandle,
-    circuit: CircuitHandle,
+    pub(crate) circuit: CircuitHandle,
     /// The notes that are being read.
-    notes: Mutex<Option<Reading>>,
+    pub(crate) notes: Mutex<Option<Reading>>,
     /// Up to where the log is known here.
-    position: Mutex<Option<Position>>,
+    pub(crate) position: Mutex<Option<Position>>,
 }
 
-type Reading = JoinHandle<Result<(Notes, Position), Failure>>;
+pub(crate) type Reading = JoinHandle<Result<(Notes, Position), Failure>>;
 
 /// What a tier is made of.
 #[derive(Clone, Debug)]
-struct Plan {
+pub(crate) struct Plan {
     address: Address,
     names: Names,
-    deadline: Duration,
-    heartbeat: Duration,
-    lease: Duration,
+    pub(crate) deadline: Duration,
+    pub(crate) heartbeat: Duration,
+    pub(crate) lease: Duration,
     chunk: usize,
     clock: Clock,
 }
@@ -184,119 +180,6 @@ impl RedisTier {
     }
 }
 
-impl Tier for RedisTier {
-    fn name(&self) -> &'static str {
-        "redis"
-    }
-
-    fn budget(&self) -> Duration {
-        self.plan.deadline
-    }
-
-    fn get<'a>(&'a self, key: &'a [u8]) -> TierFuture<'a, Vec<Bytes>> {
-        let shared = &self.shared;
-        let look = move |connection| shared.look(connection, Digest::of(key));
-        Box::pin(async move {
-            Ok(call(shared, &self.circuit, &shared.looks, self.plan.deadline, look).await?)
-        })
-    }
-
-    fn write<'a>(&'a self, changes: &'a [Change]) -> TierFuture<'a, ()> {
-        let (shared, changes) = (&self.shared, changes.to_vec());
-        Box::pin(async move {
-            let now = shared.watch.nanos();
-            let (fence, doubt) = (shared.fence.number(now), shared.fence.begin(now));
-            let make = |connection| shared.make(connection, changes, fence);
-            call(shared, &self.circuit, &shared.writes, WRITING, make).await?;
-            doubt.end();
-            Ok(())
-        })
-    }
-
-    fn note(&self, note: Bytes) -> TierFuture<'_, u64> {
-        let shared = &self.shared;
-        let add = move |connection| shared.note(connection, note);
-        Box::pin(
-            async move { Ok(call(shared, &self.circuit, &shared.writes, WRITING, add).await?) },
-        )
-    }
-
-    /// Requests wait for it, but there may be many: they are read in a task, which
-    /// whoever does not wait to the end leaves to the next.
-    fn notes(&self) -> TierFuture<'_, Notes> {
-        Box::pin(async move {
-            let kept = lock(&self.notes).take();
-            let mut reading = match kept {
-                Some(reading) => reading,
-                None => {
-                    let runtime = Handle::try_current().map_err(|_| Failure::NoRuntime)?;
-                    let (shared, circuit) = (self.shared.clone(), self.circuit.clone());
-                    runtime.spawn(async move {
-                        let read = |connection| shared.notes(connection);
-                        call(&shared, &circuit, &shared.writes, READING, read).await
-                    })
-                }
-            };
-            match timeout(self.plan.deadline, &mut reading).await {
-                Ok(Ok(read)) => {
-                    let (notes, position) = read?;
-                    *lock(&self.position) = Some(position);
-                    Ok(notes)
-                }
-                Ok(Err(_)) => Err(Failure::NoRuntime.into()),
-                Err(_) => {
-                    *lock(&self.notes) = Some(reading);
-                    Err(Failure::Late.into())
-                }
-            }
-        })
-    }
-
-    fn is_shared(&self) -> bool {
-        true
-    }
-
-    fn silence(&self) -> Duration {
-        2 * self.plan.heartbeat + self.plan.deadline
-    }
-
-    fn lease<'a>(&'a self, key: &'a [u8]) -> TierFuture<'a, Lease> {
-        let (shared, lasts) = (&self.shared, self.plan.lease);
-        let ask = move |connection| shared.lease(connection, Digest::of(key), lasts);
-        Box::pin(async move {
-            Ok(call(shared, &self.circuit, &shared.looks, self.plan.deadline, ask).await?)
-        })
-    }
-
-    /// Not behind the circuit: to wait is what it is for, and it is asked for by one
-    /// task, with pauses when it fails.
-    fn news(&self) -> TierFuture<'_, News> {
-        Box::pin(async move {
-            let Some(from) = *lock(&self.position) else {
-                return Ok(News { missed: true, ..News::default() });
-            };
-            let (shared, heartbeat) = (&self.shared, self.plan.heartbeat);
-            let (number, connection) = shared.news.open().await?;
-            let told = shared.news(connection, from, heartbeat);
-            let (silence, asked) = (self.silence(), shared.watch.nanos());
-            let told = timeout(silence, told).await;
-            // What was stopped meanwhile finds an answer that was true then.
-            let took = Duration::from_nanos(shared.watch.nanos().saturating_sub(asked));
-            match told.ok().filter(|_| took <= silence).unwrap_or(Err(Failure::Late)) {
-                Ok((news, position)) => {
-                    *lock(&self.position) = Some(position);
-                    Ok(news)
-                }
-                Err(failure) => {
-                    shared.news.give_up(number);
-                    shared.tell(&shared.news, Some(&failure));
-                    Err(failure.into())
-                }
-            }
-        })
-    }
-}
-
 impl Plan {
     fn shared(&self) -> Shared {
         let writer = [&b"w"[..], &draw().to_be_bytes()].concat();
@@ -321,35 +204,8 @@ impl fmt::Debug for RedisTier {
     }
 }
 
-/// Asks Redis, unless the circuit is open, within `deadline`, and logs trouble.
-async fn call<'a, T, F>(
-    shared: &'a Shared,
-    circuit: &CircuitHandle,
-    link: &'a Link,
-    deadline: Duration,
-    work: impl FnOnce(Connection) -> F,
-) -> Result<T, Failure>
-where
-    F: Future<Output = Result<T, Failure>>,
-{
-    let done = calling::call(circuit, link, deadline, work).await;
-    shared.tell(link, done.as_ref().err());
-    done
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 const DEADLINE: Duration = Duration::from_millis(50);
-
 const HEARTBEAT: Duration = Duration::from_millis(250);
 const LEASE: Duration = Duration::from_secs(3);
-
-/// How long a write may take, for which nobody waits.
-const WRITING: Duration = Duration::from_secs(1);
-
-/// How long reading all notes may take, which goes on beside the requests.
-const READING: Duration = Duration::from_secs(10);
 
 const CHUNK: usize = 512 << 10;
