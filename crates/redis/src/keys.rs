@@ -28,9 +28,11 @@ impl Names {
         let mut name = String::with_capacity(self.prefix.len() + ":{}:".len() + 2 * DIGEST + 16);
         name.push_str(&self.prefix);
         name.push_str(":{");
-        digits(&mut name, &digest.0);
+        let [upper, lower] = digest.halves();
+        push_digits(&mut name, upper);
+        push_digits(&mut name, lower);
         name.push_str("}:");
-        digits(&mut name, &generation.to_be_bytes());
+        push_digits(&mut name, generation);
         name
     }
 
@@ -75,6 +77,11 @@ impl Digest {
         let digest = Sha256::digest(key);
         Self(digest.first_chunk().copied().unwrap_or_default())
     }
+
+    fn halves(self) -> [u64; 2] {
+        let whole = u128::from_be_bytes(self.0);
+        [(whole >> 64) as u64, whole as u64]
+    }
 }
 
 /// In hexadecimal digits.
@@ -90,10 +97,11 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Adds the hexadecimal digits of bytes.
-fn digits(text: &mut String, bytes: &[u8]) {
-    let halves = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    text.extend(halves.map(|half| char::from(b"0123456789abcdef"[usize::from(half)])));
+/// Adds the hexadecimal digits of a number, all sixteen.
+fn push_digits(text: &mut String, number: u64) {
+    let digit = |place: usize| b"0123456789abcdef"[(number >> (60 - 4 * place)) as usize & 15];
+    let digits: [u8; 16] = std::array::from_fn(digit);
+    text.push_str(str::from_utf8(&digits).unwrap_or_default());
 }
 
 /// The length of a digest in bytes.

@@ -121,7 +121,7 @@
 //!
 //! ```text
 //! ACL SETUSER edge on >secret resetkeys ~tower-edge:* resetchannels -@all \
-//!     +hgetall +get +set +unlink +eval +exists +xadd +xrange +xrevrange +xread \
+//!     +hvals +get +set +unlink +eval +exists +xadd +xrange +xrevrange +xread \
 //!     +hget +hmget +hset +hdel +hstrlen +hkeys +pttl +pexpire +time
 //! ```
 //!

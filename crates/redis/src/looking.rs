@@ -5,7 +5,7 @@ use redis::{Cmd, Value, cmd};
 
 use crate::address::Connection;
 use crate::error::Failure;
-use crate::keys::{DIGEST, Digest};
+use crate::keys::Digest;
 use crate::shared::{Shared, bytes};
 use crate::value::{self, Pointer, Stored};
 
@@ -17,21 +17,21 @@ impl Shared {
         digest: Digest,
     ) -> Result<Vec<Bytes>, Failure> {
         let generation = self.generation(&mut connection).await?;
+        let command = self.look_command(digest, generation);
+        let (mut records, pointers) = fields(digest, connection.ask(&command).await?)?;
+        if !pointers.is_empty() {
+            // Boxed, not to make each look as large.
+            let chunks = Box::pin(self.chunks(connection, digest, generation, pointers));
+            records.extend(chunks.await?);
+        }
+        Ok(records)
+    }
+
+    fn look_command(&self, digest: Digest, generation: u64) -> Cmd {
         let name = self.names.resource(digest, generation);
         let mut command = Cmd::with_capacity(2, ALL.len() + name.len());
         command.arg(ALL).arg(name);
-        let reply = connection.ask(&command).await?;
-        let (mut records, mut pointers) = (Vec::new(), Vec::new());
-        for stored in fields(digest, reply)? {
-            match stored {
-                Stored::Whole(record) => records.push(record),
-                Stored::Chunked(pointer) => pointers.push(pointer),
-            }
-        }
-        if !pointers.is_empty() {
-            records.extend(self.chunks(connection, digest, generation, pointers).await?);
-        }
-        Ok(records)
+        command
     }
 
     /// The records that are in chunks; those of which something lacks are left out.
@@ -61,20 +61,22 @@ impl Shared {
     }
 }
 
-/// What the fields of variants hold.
-fn fields(digest: Digest, reply: Value) -> Result<Vec<Stored>, Failure> {
-    let pairs = match reply {
-        Value::Map(pairs) => pairs,
-        _ => return Err(Failure::Foreign),
-    };
-    let mut found = Vec::with_capacity(pairs.len());
-    for (field, value) in pairs {
-        let is_variant = matches!(&field, Value::BulkString(name) if name.len() == DIGEST);
-        if is_variant {
-            found.push(value::read(digest, bytes(value)?).ok_or(Failure::Foreign)?);
+/// What the fields hold: records, and where others are. Beside those of variants there
+/// may be some with the number of a write.
+fn fields(digest: Digest, reply: Value) -> Result<(Vec<Bytes>, Vec<Pointer>), Failure> {
+    let Value::Array(values) = reply else { return Err(Failure::Foreign) };
+    let (mut records, mut pointers) = (Vec::with_capacity(values.len()), Vec::new());
+    for value in values {
+        let value = bytes(value)?;
+        if value::is_number(&value) {
+            continue;
+        }
+        match value::read(digest, value).ok_or(Failure::Foreign)? {
+            Stored::Whole(record) => records.push(record),
+            Stored::Chunked(pointer) => pointers.push(pointer),
         }
     }
-    Ok(found)
+    Ok((records, pointers))
 }
 
 /// A record of its chunks, if they are all there and of the length that was told.
@@ -96,8 +98,8 @@ fn joined(pointer: &Pointer, chunks: &[Value]) -> Option<Bytes> {
     Some(record.freeze())
 }
 
-/// The command for all fields of a hash.
-const ALL: &str = "HGETALL";
+/// The command for what all fields of a hash hold.
+const ALL: &str = "HVALS";
 
 #[cfg(test)]
 mod tests {
@@ -127,15 +129,16 @@ mod tests {
     #[test]
     fn an_answer_to_another_question_is_found_out() {
         let (digest, other) = (Digest::of(b"k"), Digest::of(b"l"));
-        let variant = || Value::BulkString(vec![0; DIGEST]);
         let value = |digest| Value::BulkString(value::whole(digest, b"record"));
-        let of = |pairs| fields(digest, Value::Map(pairs)).ok();
-        assert_eq!(of(vec![]), Some(vec![]));
-        let fence = (text("wxxxxxxxx"), text("3"));
-        let record = Stored::Whole("record".into());
-        assert_eq!(of(vec![fence, (variant(), value(digest))]), Some(vec![record]));
-        assert_eq!(of(vec![(variant(), value(other))]), None);
-        assert_eq!(of(vec![(variant(), Value::Int(1))]), None);
+        let pointer = Pointer { id: 1, length: 2, chunks: 3 };
+        let chunked = Value::BulkString(value::chunked(digest, &pointer));
+        let of = |values| fields(digest, Value::Array(values)).ok();
+        assert_eq!(of(vec![]), Some((vec![], vec![])));
+        let (records, pointers) = (vec!["record".into()], vec![pointer]);
+        assert_eq!(of(vec![text("3"), value(digest), chunked]), Some((records, pointers)));
+        for foreign in [value(other), Value::Int(1), text(""), text("3a"), text("OK")] {
+            assert_eq!(of(vec![foreign.clone()]), None, "{foreign:?}");
+        }
         assert!(fields(digest, Value::Okay).is_err() && fields(digest, Value::Nil).is_err());
     }
 }

@@ -37,7 +37,8 @@ impl Shared {
     pub(crate) async fn generation(&self, connection: &mut Connection) -> Result<u64, Failure> {
         match self.generation.known() {
             Some(known) => Ok(known),
-            None => self.ask_generation(connection).await,
+            // Rare, and not to make each look larger.
+            None => Box::pin(self.ask_generation(connection)).await,
         }
     }
 

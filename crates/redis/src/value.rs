@@ -3,7 +3,7 @@
 //! A version and the digest of the key come first, so that a reply which belongs
 //! to another question is found out.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use crate::keys::{DIGEST, Digest};
 
@@ -50,10 +50,19 @@ pub(crate) fn read(digest: Digest, value: Vec<u8>) -> Option<Stored> {
     let (of, rest) = rest.split_first_chunk::<DIGEST>()?;
     match version {
         _ if *of != digest.0 => None,
-        WHOLE => Some(Stored::Whole(Bytes::from(value).slice(START..))),
+        WHOLE => {
+            let mut record = Bytes::from(value);
+            record.advance(START);
+            Some(Stored::Whole(record))
+        }
         CHUNKED => pointer(rest).map(Stored::Chunked),
         _ => None,
     }
+}
+
+/// Whether it is the number of a write, which no version begins as.
+pub(crate) fn is_number(value: &[u8]) -> bool {
+    !value.is_empty() && value.iter().all(u8::is_ascii_digit)
 }
 
 /// Reads where a record was, and whose; `None` if it was not in chunks.
