@@ -14,7 +14,8 @@
 //! # }
 //! ```
 //!
-//! It wants Redis 7.0 or Valkey, alone or as a Cluster, and speaks RESP3.
+//! It wants Redis 7.0 or Valkey, alone or as a Cluster, and speaks RESP3. It is tested
+//! with Redis 7.0, and was with Valkey 9.1, but for TLS.
 //!
 //! # What it does
 //!

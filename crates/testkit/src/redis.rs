@@ -203,12 +203,12 @@ async fn node() -> (Server, String) {
 
 /// Starts Redis, and waits until it is ready; `None` if it ends before.
 async fn run(port: u16, arguments: &[String], folder: &TempDir) -> Option<Child> {
-    let mut command = Command::new("redis-server");
+    let mut command = Command::new(program());
     // An argument of those that follow takes the place of this one.
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
     command.args(["--appendonly", "no", "--daemonize", "no"]).arg("--dir").arg(folder.path());
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().expect("there is a redis-server");
+    let mut child = command.spawn().expect("there is such a program");
     let mut lines = BufReader::new(child.stdout.take()?).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         if line.contains("Ready to accept connections") {
@@ -218,6 +218,12 @@ async fn run(port: u16, arguments: &[String], folder: &TempDir) -> Option<Child>
         }
     }
     None
+}
+
+/// What is started: `redis-server`, or what the environment names in its place, such as
+/// a `valkey-server`.
+fn program() -> String {
+    std::env::var("TOWER_EDGE_REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
 }
 
 fn free_port() -> u16 {
