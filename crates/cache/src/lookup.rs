@@ -113,8 +113,7 @@ impl Shared {
         loaded: Loaded,
         variant: Option<u64>,
     ) -> Decision {
-        let Loaded { entries, ticket, hold } = loaded;
-        let now = self.clock.now();
+        let Loaded { entries, ticket, hold, now } = loaded;
         let variants = self.store.take_in(&fetch.key, ticket, entries, now);
         let variants = (!variants.is_empty()).then_some(variants);
         let found = Found { variants, is_all: true, lead: fetch.lead.take(), hold };

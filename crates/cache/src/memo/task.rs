@@ -123,8 +123,8 @@ impl Task {
         if self.stored().is_some() && !behind.is_live() {
             return (Found::Nothing, ticket, None);
         }
-        let Loaded { entries, ticket, hold } = self.shared.load(behind, &self.key, true).await;
-        let now = self.shared.clock.now();
+        let loaded = self.shared.load(behind, &self.key, true).await;
+        let Loaded { entries, ticket, hold, now } = loaded;
         let loaded = self.shared.store.take_in(&self.key, ticket, entries, now);
         (self.found(loaded.first(), lead), ticket, hold)
     }

@@ -1,7 +1,7 @@
 //! Looks into a tier.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::time::timeout;
@@ -27,6 +27,8 @@ pub(crate) struct Loaded {
     pub(crate) ticket: Ticket,
     /// There if it is to be fetched, and others who share the tier leave it to this one.
     pub(crate) hold: Option<Hold>,
+    /// When the tier answered.
+    pub(crate) now: Instant,
 }
 
 impl Shared {
@@ -41,28 +43,32 @@ impl Shared {
         key: &ResourceKey,
         leads: bool,
     ) -> Loaded {
-        let (hash, begun) = (key.hash(), self.clock.now());
         let (mut hold, mut budget) = (None, Budget::new(self.clock, behind.tier.budget()));
+        let (hash, begun) = (key.hash(), budget.now());
         loop {
             let line = behind.line.as_ref().filter(|_| leads && hold.is_none());
             let changed = line.map(|line| line.changed(hash));
             let ticket = self.store.ticket(&key.resource());
             let (entries, answered) = self.look(behind, key, &mut budget).await;
-            let now = self.clock.now();
+            let now = budget.now();
             let is_there = entries.iter().any(|entry| is_reusable(&entry.kept(now), now));
             let is_late = now.saturating_duration_since(begun) >= LONGEST_WAIT;
             let (Some(line), Some(changed)) = (line, changed) else {
-                return Loaded { entries, ticket, hold: hold.filter(|_| !is_there) };
+                return Loaded { entries, ticket, hold: hold.filter(|_| !is_there), now };
             };
             // Nobody waits twice for a tier that does not answer.
             if !answered || is_there || is_late || !line.is_live() {
-                return Loaded { entries, ticket, hold };
+                return Loaded { entries, ticket, hold, now };
             }
-            match budget.spend(self.lease(behind, key)).await {
+            // Boxed, as whatever is rare here, not to make each look as large.
+            match budget.spend(Box::pin(self.lease(behind, key))).await {
                 // Who had it before has put what it fetched: look once more.
                 Some(Ok(Some(held))) => hold = Some(held),
-                Some(Ok(None)) => drop(timeout(WAIT, changed).await),
-                Some(Err(_)) | None => return Loaded { entries, ticket, hold },
+                Some(Ok(None)) => {
+                    drop(timeout(WAIT, changed).await);
+                    budget.skip();
+                }
+                Some(Err(_)) | None => return Loaded { entries, ticket, hold, now },
             }
         }
     }
@@ -74,8 +80,11 @@ impl Shared {
         key: &ResourceKey,
         budget: &mut Budget,
     ) -> (Vec<Arc<Entry>>, bool) {
-        if !behind.is_live() && !matches!(budget.spend(self.learn(behind)).await, Some(Ok(()))) {
-            return (Vec::new(), false);
+        if !behind.is_live() {
+            let learned = budget.spend(Box::pin(self.learn(behind))).await;
+            if !matches!(learned, Some(Ok(()))) {
+                return (Vec::new(), false);
+            }
         }
         let before = lock(&behind.pending).of(key);
         let mut answered = true;
@@ -83,15 +92,16 @@ impl Shared {
             Some(changes) if changes.all_gone => Vec::new(),
             _ => {
                 let bytes = key.to_bytes();
-                let asked = self.clock.now();
                 let read = budget.spend(behind.tier.get(&bytes)).await.and_then(Result::ok);
-                behind.figures.count(self.clock.since(asked), read.as_ref().map(Vec::len));
+                behind.figures.count(budget.took(), read.as_ref().map(Vec::len));
                 let records = read.unwrap_or_else(|| {
                     answered = false;
                     self.tell_tier_failed(behind, "get");
                     Vec::new()
                 });
-                records.iter().filter_map(|record| self.readable(behind, &bytes, record)).collect()
+                let now = budget.now();
+                let read = |record| self.readable(behind, &bytes, record, now);
+                records.iter().filter_map(read).collect()
             }
         };
         let changes = lock(&behind.pending).of(key).unwrap_or_default();
@@ -122,8 +132,14 @@ impl Shared {
         behind.learned.get_or_try_init(learn).await.copied()
     }
 
-    fn readable(&self, behind: &Behind, key: &[u8], record: &Bytes) -> Option<Arc<Entry>> {
-        let moment = Moment { now: self.clock.now(), wall: self.clock.wall() };
+    fn readable(
+        &self,
+        behind: &Behind,
+        key: &[u8],
+        record: &Bytes,
+        now: Instant,
+    ) -> Option<Arc<Entry>> {
+        let moment = Moment { now, wall: self.clock.wall() };
         let read = record::read(key, record, moment);
         if read.is_none() {
             self.tell_tier_failed(behind, "read");
