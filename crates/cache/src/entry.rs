@@ -34,15 +34,19 @@ pub(crate) struct Entry {
     /// Whether the entity tag was made here: clients may ask for it, the origin
     /// does not know it.
     pub(crate) own_tag: bool,
+    /// The length of the record that the values of fields lie in, but for the body, in
+    /// bytes; 0 if they have memory of their own.
+    record: usize,
     /// What the fields and trailers take of memory, in bytes, those of a 304 too.
-    head: usize,
+    head: OnceLock<usize>,
 }
 
 /// What a tier had of a response, beside its body.
 #[derive(Debug)]
 pub(crate) struct Restored {
     pub(crate) status: StatusCode,
-    /// As [`Entry::received`] gives them, with slots. The values lie in the record.
+    /// As [`Entry::received`] gives them, with slots, and maybe in more memory than they
+    /// need. The values lie in the record.
     pub(crate) fields: HeaderMap,
     pub(crate) trailers: Option<HeaderMap>,
     pub(crate) selection: Selection,
@@ -77,14 +81,11 @@ impl Entry {
         let told = fields.get(CONTENT_LENGTH);
         let is_sound = trailers.is_some()
             || status == StatusCode::NO_CONTENT
-            || told.is_some_and(|told| *told == HeaderValue::from(content.length()));
+            || told.is_some_and(|told| is_length(told, content.length()));
         if !is_sound {
             return None;
         }
-        let of_trailers = trailers.as_ref().map_or(0, |fields| table(fields) + names(fields));
-        let head = table(&fields) + names(&fields) + of_trailers + shared(length);
-        let head = head + table_of(not_modified_lines(&fields));
-        let (unmodified, mark) = (OnceLock::new(), Mark::default());
+        let (unmodified, head, mark) = (OnceLock::new(), OnceLock::new(), Mark::default());
         let entry = Self {
             status,
             fields,
@@ -95,9 +96,20 @@ impl Entry {
             kept,
             mark,
             own_tag,
+            record: length,
             head,
         };
         Some(entry)
+    }
+
+    /// The same response in no more memory than it needs, unless others have it already.
+    pub(crate) fn tidied(mut self: Arc<Self>) -> Arc<Self> {
+        if let Some(entry) = Arc::get_mut(&mut self)
+            && entry.record > 0
+        {
+            entry.fields = entry.fields.clone();
+        }
+        self
     }
 
     /// The same response after a validation.
@@ -121,7 +133,8 @@ impl Entry {
             kept: self.kept,
             mark: self.mark.clone(),
             own_tag: self.own_tag,
-            head: self.head,
+            record: 0,
+            head: OnceLock::new(),
         }
     }
 
@@ -162,12 +175,19 @@ impl Entry {
         let is_replaced = |name| more.clone().any(|(replaced, _)| replaced == name);
         let lines = fields.iter().filter(|(name, _)| !is_replaced(*name));
         let fields = compact(lines.chain(more.clone()));
-        let trailers = trailers.as_ref().map(apart);
-        let of_trailers = trailers.as_ref().map_or(0, |fields| table(fields) + texts(fields));
-        let head = table(&fields) + texts(&fields) + of_trailers;
-        // What the fields of a 304 are made of is that of all fields.
-        let head = head + table_of(not_modified_lines(&fields));
-        Self { status, fields, unmodified, content, trailers, selection, kept, mark, own_tag, head }
+        Self {
+            status,
+            fields,
+            unmodified,
+            content,
+            trailers: trailers.as_ref().map(apart),
+            selection,
+            kept,
+            mark,
+            own_tag,
+            record: 0,
+            head: OnceLock::new(),
+        }
     }
 
     /// The entity tag that the origin knows.
@@ -193,7 +213,7 @@ impl Entry {
         let place = size_of::<Arc<Self>>();
         allocated(COUNTS + size_of::<Self>())
             + place
-            + self.head
+            + self.head()
             + self.content.weight()
             + self.selection.weight()
             + self.mark.weight()
@@ -234,6 +254,19 @@ impl Entry {
         self.status == StatusCode::OK && self.trailers.is_none()
     }
 
+    fn head(&self) -> usize {
+        *self.head.get_or_init(|| {
+            let take = |fields| match self.record {
+                0 => table(fields) + texts(fields),
+                _ => table(fields) + names(fields),
+            };
+            let of_trailers = self.trailers.as_ref().map_or(0, take);
+            // What the fields of a 304 are made of is that of all fields.
+            let of_304 = table_of(not_modified_lines(&self.fields));
+            take(&self.fields) + of_trailers + of_304 + shared(self.record)
+        })
+    }
+
     /// The fields of a 304.
     fn unmodified(&self) -> &HeaderMap {
         self.unmodified.get_or_init(|| {
@@ -265,4 +298,11 @@ fn response<B>(status: StatusCode, fields: &HeaderMap, age: Duration, body: B) -
         _ => drop(answer.insert(AGE, age_value(age))),
     }
     response
+}
+
+/// Whether a field says this length, as we would write it.
+fn is_length(told: &HeaderValue, length: usize) -> bool {
+    let told = told.to_str().unwrap_or_default();
+    let is_plain = told == "0" || !told.starts_with(['0', '+']);
+    is_plain && told.parse() == Ok(length)
 }

@@ -17,7 +17,18 @@ pub(crate) fn with_slots(
     has_status: bool,
     lines: impl Iterator<Item = (HeaderName, HeaderValue)>,
 ) -> HeaderMap {
-    let mut all = HeaderMap::with_capacity(count + SLOTS + 1);
+    // A clone takes no more than it needs.
+    with_slots_among(count + SLOTS + 1, has_status, lines).clone()
+}
+
+/// As [`with_slots`], in a map that is made with so many places: its clone takes less
+/// memory.
+pub(crate) fn with_slots_among(
+    places: usize,
+    has_status: bool,
+    lines: impl Iterator<Item = (HeaderName, HeaderValue)>,
+) -> HeaderMap {
+    let mut all = HeaderMap::with_capacity(places);
     let empty = HeaderValue::from_static("");
     all.insert(AGE, empty.clone());
     if !has_status {
@@ -26,8 +37,7 @@ pub(crate) fn with_slots(
     for (name, value) in lines {
         all.append(name, value);
     }
-    // A clone takes no more than it needs.
-    all.clone()
+    all
 }
 
 /// Whether a line is a slot, or belongs where one will be.
@@ -120,7 +130,8 @@ pub(crate) fn names(fields: &HeaderMap) -> usize {
     fields.keys().map(heap::name).sum()
 }
 
-const SLOTS: usize = 2;
+/// How many slots there are.
+pub(crate) const SLOTS: usize = 2;
 
 const BUCKET: usize = size_of::<HeaderName>() + size_of::<HeaderValue>() + 32;
 const LINK: usize = size_of::<HeaderValue>() + 32;

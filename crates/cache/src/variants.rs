@@ -60,6 +60,9 @@ pub(crate) fn with(
 /// Those are left out that the same requests select as newer ones, or that the
 /// newest knows too little of (RFC 9111 §4.1).
 pub(crate) fn merged(variants: &[Arc<Entry>], others: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
+    if variants.is_empty() && others.len() <= 1 {
+        return others;
+    }
     let mut others = others;
     others.sort_by_key(|entry| Reverse(entry.came().generated));
     let mut all = variants.to_vec();

@@ -66,9 +66,8 @@ impl Store {
         now: Instant,
     ) -> Variants {
         let is_of_use = loaded.iter().any(|entry| is_reusable(&entry.kept(now), now));
-        let weight = loaded.iter().map(|entry| entry.weight() as u64).sum::<u64>();
         if is_of_use
-            && self.free() < weight + self.most_unnoted
+            && !self.has_room(&loaded)
             && !self.resources.contains_key(&key.resource())
             && !self.behind().is_none_or(|behind| behind.turned_away.knows(key.hash()))
         {
@@ -77,11 +76,19 @@ impl Store {
         }
         let mut all = Variants::default();
         self.alter(key, ticket, |left| {
-            let merged = merged(left, loaded);
+            let merged = merged(left, loaded.into_iter().map(Entry::tidied).collect());
             all = merged.clone().into();
             (merged.len() > left.len()).then_some(merged)
         });
         all
+    }
+
+    /// Whether there is room for what a tier has, and what is put next.
+    fn has_room(&self, loaded: &[Arc<Entry>]) -> bool {
+        // What they take is found out only if that matters.
+        let left = self.free().checked_sub(self.most_unnoted);
+        let weight = || loaded.iter().map(|entry| entry.weight() as u64).sum::<u64>();
+        left.is_some_and(|left| left > 0 && weight() <= left)
     }
 
     fn alter(
