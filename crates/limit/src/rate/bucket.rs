@@ -48,6 +48,23 @@ impl Bucket {
         }
     }
 
+    /// Charges a key by a reading of the clock that is up to a second late, where a precise
+    /// one would lead to the same state; none where it might not, and nothing is written.
+    #[inline]
+    pub(crate) fn charge_roughly(
+        &self,
+        spot: Spot,
+        roughly: impl FnOnce() -> u64,
+        cost: u32,
+    ) -> Option<u64> {
+        let Rule::Gcra(gcra) = self.rule.load() else { return None };
+        if !gcra.is_slow() {
+            return None;
+        }
+        let moment = gcra.moment(roughly());
+        self.table.replace(spot, |state| gcra.settled(state, moment, cost))
+    }
+
     /// Charges a key whatever it has; tells whether one in use lost its place.
     pub(crate) fn force(&self, spot: Spot, nanos: u64, cost: u32) -> bool {
         let (rule, moment) = self.now(nanos);

@@ -79,6 +79,26 @@ impl Gcra {
         }
     }
 
+    /// Whether an admission can be more than a second ahead of now, so that
+    /// [`settled`](Self::settled) may settle it.
+    #[inline]
+    pub(crate) fn is_slow(&self) -> bool {
+        self.burst > self.second()
+    }
+
+    /// The state after a cost that [`decide`](Self::decide) admits with that state at each
+    /// moment of the second that begins with this one; none where the time matters.
+    ///
+    /// Of a key that has used more than comes back in a second, all that is to be known is
+    /// whether the burst has room: what it has used is in the state, not in the time.
+    #[inline]
+    pub(crate) fn settled(&self, state: u64, moment: u64, cost: u32) -> Option<u64> {
+        let cost = u64::from(cost) << self.fraction;
+        let ahead = state.wrapping_sub(moment) & STATE;
+        let settled = ahead > self.second() && ahead + cost <= self.burst;
+        settled.then_some(state.wrapping_add(cost) & STATE)
+    }
+
     /// The state after a cost that nobody asked for.
     pub(crate) fn charged(&self, state: u64, moment: u64, cost: u32) -> u64 {
         let used = self.used(state, moment);
@@ -147,6 +167,11 @@ impl Gcra {
             origin_nanos,
             origin_units,
         }
+    }
+
+    /// The units of a second, and of a permit at least.
+    fn second(&self) -> u64 {
+        self.live - self.full
     }
 
     fn time_of(&self, units: u64) -> u64 {
@@ -312,7 +337,48 @@ mod tests {
         assert_eq!(gcra.swapped(&Quota::per_second(nonzero!(100_000_000)), then), None);
     }
 
+    #[test]
+    fn a_rough_time_settles_something_where_more_than_a_second_is_kept() {
+        let second = Quota::per_second(nonzero!(100));
+        for (quota, slow) in [
+            (second, false),
+            (second.burst(nonzero!(102)), true),
+            (Quota::per_hour(nonzero!(1_000)), true),
+            (Quota::per_day(nonzero!(3)), true),
+            (Quota::per_day(nonzero!(1)), false),
+            (Quota::per_second(nonzero!(1_000_000_000)), false),
+        ] {
+            let gcra = Gcra::new(&quota).unwrap();
+            let settles = |used| gcra.settled(gcra.charged(0, 0, used), 0, 1).is_some();
+            assert_eq!(((0..200).any(settles), gcra.is_slow()), (slow, slow), "{quota:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_a_rough_time_settles_is_so_at_any_time_within_a_second(
+            permits in 1..100_000_u32, period in 1..100_000_u64, burst in 1..100_000_u32,
+            debt in 0..1_000_u32, used in 0..100_000_u32, cost in 0..100_u32, now: u32,
+            late in 0..=SECOND, swapped: bool,
+        ) {
+            let quota = Quota::per(permits.try_into().unwrap(), Duration::from_millis(period));
+            let quota = quota.burst(burst.try_into().unwrap()).debt(debt);
+            let gcra = Gcra::new(&quota).unwrap();
+            let roughly = u64::from(now);
+            let precisely = roughly + late;
+            let gcra = match swapped {
+                // While the rough clock still shows what was before.
+                true => gcra.swapped(&quota, precisely).unwrap(),
+                false => gcra,
+            };
+            let earlier = gcra.moment(roughly);
+            let state = gcra.charged(earlier, earlier, used % burst);
+            if let Some(after) = gcra.settled(state, earlier, cost) {
+                let decided = gcra.decide(state, gcra.moment(precisely), cost);
+                prop_assert_eq!(decided, Verdict::Admit { state: after });
+            }
+        }
+
         #[test]
         fn a_refund_is_net_zero(
             permits in 1..u32::MAX, nanos: u64, used in 0..100_u32, cost in 0..100_u32, now: u64,

@@ -130,15 +130,10 @@ impl LimitHandle {
     /// also where each charge [has to be asked for](crate::RateLimitLayer::exact).
     pub fn charge(&self, name: &str, key: &Key, permits: u32) -> Option<bool> {
         let (shared, line) = (&self.shared, self.line(name, key)?);
-        if let Some(sharing) = &shared.sharing {
-            return shared.charge_in_hand(sharing, line, key, permits);
+        match shared.sharing.is_none() && shared.charge_roughly(line, permits) {
+            true => Some(true),
+            false => self.charge_precisely(line, key, permits),
         }
-        let bucket = &shared.buckets[usize::from(line.bucket)];
-        let tried = bucket.charge(line.spot, shared.now(), permits);
-        if tried.evicted {
-            shared.tell_of_eviction();
-        }
-        Some(matches!(tried.verdict, Verdict::Admit { .. }))
     }
 
     /// Gives a key all permits of the quota by this name back; false if there is no
@@ -152,6 +147,21 @@ impl LimitHandle {
         self.shared.buckets[usize::from(line.bucket)].reset(line.spot, self.shared.now());
         self.shared.reset_shared(line, *key);
         true
+    }
+
+    /// Charges a key by the time, apart from what most charges take.
+    #[inline(never)]
+    fn charge_precisely(&self, line: Line, key: &Key, permits: u32) -> Option<bool> {
+        let shared = &self.shared;
+        if let Some(sharing) = &shared.sharing {
+            return shared.charge_in_hand(sharing, line, key, permits);
+        }
+        let bucket = &shared.buckets[usize::from(line.bucket)];
+        let tried = bucket.charge(line.spot, shared.now(), permits);
+        if tried.evicted {
+            shared.tell_of_eviction();
+        }
+        Some(matches!(tried.verdict, Verdict::Admit { .. }))
     }
 
     fn line(&self, name: &str, key: &Key) -> Option<Line> {

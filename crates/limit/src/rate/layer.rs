@@ -51,6 +51,7 @@ impl RateLimitLayer {
         let mut shared = Shared {
             limits: Vec::new(),
             buckets: Vec::new(),
+            names: Vec::new(),
             quotas: Vec::new(),
             seed: RandomState::new(),
             watch: Stopwatch::start(Clock::system()),

@@ -24,7 +24,9 @@ pub(crate) struct Shared {
     pub(crate) limits: Vec<Limit>,
     /// Those of all tiers of all limits, in their order.
     pub(crate) buckets: Vec<Arc<Bucket>>,
-    /// The quotas of the same tiers as they were set.
+    /// The names of the same tiers.
+    pub(crate) names: Vec<Arc<str>>,
+    /// Their quotas as they were set.
     pub(crate) quotas: Vec<Arc<Mutex<Quota>>>,
     pub(crate) seed: RandomState,
     /// The buckets' time.
@@ -97,6 +99,7 @@ impl Shared {
         assert!(self.limits.len() < MOST, "a layer has at most {MOST} limits");
         let bucket = |(_, quota): &(_, _)| Arc::new(Bucket::new(quota, limit.keys));
         self.buckets.extend(limit.tiers.iter().map(bucket));
+        self.names.extend(limit.tiers.iter().map(|(name, _)| name.clone()));
         self.quotas.extend(limit.tiers.iter().map(|(_, quota)| Arc::new(Mutex::new(*quota))));
         assert!(self.buckets.len() <= MOST_TIERS, "a layer has at most {MOST_TIERS} tiers");
         self.charges |= limit.charges();
@@ -190,6 +193,13 @@ impl Shared {
         Ok(())
     }
 
+    /// Charges a key without a precise reading of the clock, where that changes nothing.
+    #[inline]
+    pub(crate) fn charge_roughly(&self, line: Line, permits: u32) -> bool {
+        let bucket = &self.buckets[usize::from(line.bucket)];
+        bucket.charge_roughly(line.spot, || self.watch.roughly(), permits).is_some()
+    }
+
     /// When the first of a queue may be admitted.
     pub(crate) fn wait(&self, costs: &Costs, nanos: u64) -> Option<Refused> {
         charges::longest(&self.buckets, costs.as_slice(), nanos, |_| 0)
@@ -227,10 +237,10 @@ impl Shared {
 
     /// The number of the bucket of this name.
     pub(crate) fn named(&self, name: &str) -> Option<u16> {
-        let mut names = self.limits.iter().flat_map(|limit| &limit.tiers);
-        names.position(|(known, _)| **known == *name).map(|bucket| bucket as u16)
+        self.names.iter().position(|known| **known == *name).map(|bucket| bucket as u16)
     }
 
+    #[inline]
     pub(crate) fn spot(&self, key: &Key) -> Spot {
         let mut hasher = self.seed.build_hasher();
         hasher.write(key.as_bytes());
@@ -261,8 +271,7 @@ impl Shared {
     }
 
     pub(crate) fn name(&self, bucket: u16) -> &str {
-        let mut names = self.limits.iter().flat_map(|limit| &limit.tiers);
-        names.nth(bucket as usize).map_or("", |(name, _)| name)
+        self.names.get(bucket as usize).map_or("", |name| name)
     }
 
     pub(crate) fn limit_of(&self, bucket: u16) -> &Limit {

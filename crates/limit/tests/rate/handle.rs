@@ -44,3 +44,19 @@ async fn a_key_is_charged_for_what_is_no_request() {
     assert_eq!(handle.charge("nobody", &Key::GLOBAL, 1), None);
     assert_eq!(admitted(&service, 9).await, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_that_lasts_is_charged_to_the_permit() {
+    let layer = layer(Limit::new("all", Quota::per_hour(nonzero!(60))));
+    let handle = layer.handle();
+    let charge =
+        |times| (0..times).filter(|_| handle.charge("all", &Key::GLOBAL, 1) == Some(true)).count();
+    assert_eq!(charge(100), 60);
+    pass(59_999).await;
+    assert_eq!(charge(100), 0);
+    pass(1).await;
+    assert_eq!(charge(100), 1);
+    pass(10 * 60_000).await;
+    assert_eq!(charge(4), 4);
+    assert_eq!(handle.read("all", &Key::GLOBAL).unwrap().available, 6);
+}
