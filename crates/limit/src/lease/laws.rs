@@ -270,10 +270,11 @@ fn quota(permits: u32, burst: u32) -> Quota {
     Quota::per_second(permits.try_into().unwrap()).burst(burst.try_into().unwrap())
 }
 
-/// When a burst is used up, by a demand that is so many tenths of the rate.
+/// When a burst is used up, by a demand that is so many tenths of the rate: twice the
+/// time that it takes on average, for who comes at random may come late.
 fn steady(quota: &Quota, tenths: u64) -> u64 {
     let terms = Terms::new(quota, 1).unwrap();
-    SECOND + terms.time_for(quota.bursts().unwrap().permits()) * 10 / (tenths - 10)
+    SECOND + terms.time_for(quota.bursts().unwrap().permits()) * 20 / (tenths - 10)
 }
 
 /// A second in nanoseconds.
