@@ -44,8 +44,13 @@ impl Answer {
         Self { entry: entry.clone(), form, age, member }
     }
 
-    pub(crate) fn response<B: Body<Data = Bytes>>(self) -> Response<CacheBody<B>> {
-        let mut response = self.entry.response(self.form, self.age);
+    pub(crate) fn response<B: Body<Data = Bytes>>(mut self) -> Response<CacheBody<B>> {
+        let is_whole = matches!(self.form.wanted, Wanted::Whole);
+        let own = if is_whole { Entry::take_fields(&mut self.entry) } else { None };
+        let mut response = match own {
+            Some(fields) => self.entry.whole(fields, self.form.head_only, self.age),
+            None => self.entry.response(self.form, self.age),
+        };
         StatusField::put(self.member, response.headers_mut());
         response
     }

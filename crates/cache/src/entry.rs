@@ -230,7 +230,8 @@ impl Entry {
             Wanted::Ranges(asked) => partial(&self.fields, &self.content, asked, form.if_range),
             Wanted::Unmodified => {
                 let nothing = CacheBody::own(ReplyBody::empty());
-                return response(StatusCode::NOT_MODIFIED, self.unmodified(), age, nothing);
+                let fields = self.unmodified().clone();
+                return response(StatusCode::NOT_MODIFIED, fields, age, nothing);
             }
             Wanted::Whole => None,
         };
@@ -238,8 +239,27 @@ impl Entry {
             part.headers_mut().insert(AGE, age_value(age));
             return part.map(CacheBody::own);
         }
-        let body = if form.head_only { ReplyBody::empty() } else { self.reply() };
-        response(self.status, &self.fields, age, CacheBody::own(body))
+        self.whole(self.fields.clone(), form.head_only, age)
+    }
+
+    /// The fields, if nobody else has the entry, as nobody has who was turned away from
+    /// memory: they need not be copied then.
+    pub(crate) fn take_fields(self: &mut Arc<Self>) -> Option<HeaderMap> {
+        // Cheaper than to be sure of it, which is for those few.
+        let may_be_last = Arc::strong_count(self) == 1;
+        let last = may_be_last.then(|| Arc::get_mut(self)).flatten()?;
+        Some(std::mem::take(&mut last.fields))
+    }
+
+    /// The response as it is stored, with these fields, which are its own.
+    pub(crate) fn whole<B: Body<Data = Bytes>>(
+        &self,
+        fields: HeaderMap,
+        head_only: bool,
+        age: Duration,
+    ) -> Response<CacheBody<B>> {
+        let body = if head_only { ReplyBody::empty() } else { self.reply() };
+        response(self.status, fields, age, CacheBody::own(body))
     }
 
     /// Whether it has what a request asks for: all, or the parts of it that are
@@ -288,11 +308,11 @@ impl Entry {
     }
 }
 
-fn response<B>(status: StatusCode, fields: &HeaderMap, age: Duration, body: B) -> Response<B> {
+fn response<B>(status: StatusCode, fields: HeaderMap, age: Duration, body: B) -> Response<B> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let answer = response.headers_mut();
-    *answer = fields.clone();
+    *answer = fields;
     match answer.iter_mut().next() {
         Some((name, slot)) if *name == AGE => *slot = age_value(age),
         _ => drop(answer.insert(AGE, age_value(age))),

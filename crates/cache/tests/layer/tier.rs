@@ -113,7 +113,10 @@ async fn what_would_put_out_others_is_kept_in_memory_from_the_second_look_on() {
     assert!(evicted > 90, "memory is full");
     // What is taken in puts out something, if only itself.
     for (look, puts_out) in [(1, false), (2, true)] {
-        assert_eq!(ask(&play, "/0", &[]).await.did(), "hit");
+        let got = ask(&play, "/0", &[]).await;
+        assert_eq!((got.did(), got.text().len()), ("hit", 10_000));
+        let fields = ["cache-control", "content-length", "date"].map(|name| got.field(name));
+        assert_eq!(fields, [FRESH.1, "10000", "Sun, 06 Nov 1994 08:49:37 GMT"]);
         let now = count(&play);
         assert_eq!((now.0, now.1 > evicted), (gets + look, puts_out));
     }
