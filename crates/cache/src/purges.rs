@@ -102,7 +102,7 @@ impl Purges {
 
     /// What the tags are in these fields of a response, to be noted in its mark.
     pub(crate) fn tags(&self, fields: &HeaderMap, names: &[HeaderName]) -> Box<[u64]> {
-        let lines = names.iter().flat_map(|name| fields.get_all(name));
+        let lines = fields.iter().filter(|(name, _)| names.contains(name)).map(|(_, line)| line);
         let tags = lines.flat_map(|line| line.as_bytes().split(|&c| c == b',' || c == b' '));
         let tags = tags.map(<[u8]>::trim_ascii).filter(|tag| !tag.is_empty());
         tags.map(|tag| self.tag(tag)).collect()
@@ -306,8 +306,11 @@ mod tests {
         let names = ["a", "b"].map(HeaderName::from_static);
         let fields = [("b", "3"), ("a", " 1,, 2\t,"), ("c", "4"), ("a", "2b")];
         let fields = fields.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-        let tags = purges.tags(&HeaderMap::from_iter(fields), &names);
-        assert_eq!(*tags, ["1", "2", "2b", "3"].map(|tag| purges.tag(tag.as_bytes())));
+        let mut tags = purges.tags(&HeaderMap::from_iter(fields), &names);
+        let mut meant = ["1", "2", "2b", "3"].map(|tag| purges.tag(tag.as_bytes()));
+        tags.sort_unstable();
+        meant.sort_unstable();
+        assert_eq!(*tags, meant);
     }
 
     #[test]
