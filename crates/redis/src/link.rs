@@ -35,6 +35,9 @@ impl Link {
     /// The connection and its number. It is made in a task, so that whoever does
     /// not wait to the end leaves it to the next.
     pub(crate) async fn open(&self) -> Result<(u64, Connection), Failure> {
+        if let Some(opened) = self.opened() {
+            return Ok(opened);
+        }
         let (number, opening) = self.opening()?;
         let opened = opening.await;
         if opened.is_err() {
@@ -73,6 +76,13 @@ impl Link {
     /// Where it goes.
     pub(crate) fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// The connection and its number, if it is there.
+    fn opened(&self) -> Option<(u64, Connection)> {
+        let state = self.lock();
+        let connection = state.opening.as_ref()?.peek()?.as_ref().ok()?;
+        Some((state.number, connection.clone()))
     }
 
     fn opening(&self) -> Result<(u64, Opening), Failure> {
