@@ -104,15 +104,15 @@ impl Shared {
                 records.iter().filter_map(read).collect()
             }
         };
-        let changes = lock(&behind.pending).of(key).unwrap_or_default();
-        let replaced = |entry: &Arc<Entry>| {
-            let id = variant(&entry.selection);
-            changes.all_gone || changes.variants.iter().any(|(changed, _)| *changed == id)
-        };
-        let records = records.into_iter().filter(|entry| !replaced(entry));
-        let pending = changes.variants.iter().filter_map(|(_, entry)| entry.clone());
-        let all = records.chain(pending).filter(|entry| !self.store.is_gone(key, entry));
-        (all.collect(), answered)
+        let mut all: Vec<_> = records;
+        let changes = lock(&behind.pending).of(key);
+        if let Some(changes) = changes {
+            let is_changed = |id| changes.variants.iter().any(|(changed, _)| *changed == id);
+            all.retain(|entry| !changes.all_gone && !is_changed(variant(&entry.selection)));
+            all.extend(changes.variants.into_iter().filter_map(|(_, entry)| entry));
+        }
+        all.retain(|entry| !self.store.is_gone(key, entry));
+        (all, answered)
     }
 
     /// Takes over the purges that a tier has noted, once; of one that others write to
