@@ -163,6 +163,18 @@ impl Cluster {
         (0..MASTERS).rfind(|&at| from(at) <= slot).expect("each slot has a master")
     }
 
+    /// Waits until the replica of a master has all that was written there before.
+    ///
+    /// `WAIT` would not do: it waits for what its own connection has written.
+    ///
+    /// # Panics
+    ///
+    /// If there are no replicas.
+    pub async fn replicated(&self, master: usize) {
+        let written = offset(&self.nodes[master], "master_repl_offset:").await;
+        while offset(&self.replicas[master], "slave_repl_offset:").await < written {}
+    }
+
     /// Kills a master once its replica has all that it has, and waits until that has
     /// taken its place.
     ///
@@ -170,7 +182,7 @@ impl Cluster {
     ///
     /// If there are no replicas.
     pub async fn fail_over(&mut self, master: usize) {
-        self.nodes[master].cli(&["WAIT", "1", "10000"]).await;
+        self.replicated(master).await;
         self.nodes[master].kill().await;
         while !self.has_failed_over(master).await {}
     }
@@ -190,6 +202,13 @@ impl Cluster {
     pub fn url(&self) -> String {
         format!("redis+cluster://{},{}", self.nodes[0].address(), self.nodes[1].address())
     }
+}
+
+/// How far a node has come with what is written to its master, or to it.
+async fn offset(node: &Server, name: &str) -> u64 {
+    let info = node.cli(&["INFO", "replication"]).await;
+    let told = info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.parse().ok());
+    told.expect("a node tells its offset")
 }
 
 /// Starts a node of a Cluster; with the port of its bus.

@@ -122,7 +122,7 @@ async fn what_a_fail_over_has_lost_is_missed_by_who_had_heard_of_it() {
     let (one, other) = (node(&url).await, node(&url).await);
     let kept = one.note("kept".into()).await.unwrap();
     assert_eq!(heard(&other).await.notes.len(), 1);
-    cluster.nodes[master].cli(&["WAIT", "1", "10000"]).await;
+    cluster.replicated(master).await;
     cluster.replicas[master].signal("STOP").await;
     // Or it would find what comes now in its buffer.
     cluster.nodes[master].cli(&["CLIENT", "KILL", "TYPE", "replica"]).await;
