@@ -114,7 +114,7 @@ impl Limit {
     }
 
     /// Room for so many keys in use at a time, 16 bytes each, taken at once and for
-    /// each tier.
+    /// each tier; from Linux in pages of 2 MiB, if it gives such to who asks.
     ///
     /// A key is in use until it has all its permits back. With more of them than
     /// there is room for, the one that would have them back the soonest is

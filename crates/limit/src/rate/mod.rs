@@ -18,6 +18,7 @@ mod limit;
 #[cfg(test)]
 mod model;
 mod outage;
+mod pages;
 mod question;
 mod queue;
 mod queued;

@@ -24,6 +24,26 @@ mod sync {
         loom::thread::yield_now();
     }
 
+    pub(super) type Set = [AtomicU64; WAYS];
+
+    /// On the heap, which a model has room for.
+    #[derive(Debug)]
+    pub(super) struct Sets(Box<[Set]>);
+
+    impl Sets {
+        pub(super) fn new(count: usize) -> Self {
+            Self((0..count).map(|_| Set::default()).collect())
+        }
+    }
+
+    impl std::ops::Deref for Sets {
+        type Target = [Set];
+
+        fn deref(&self) -> &[Set] {
+            &self.0
+        }
+    }
+
     pub(super) const WAYS: usize = 2;
     pub(super) const TURNS: usize = 2;
 }

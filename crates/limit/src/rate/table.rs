@@ -2,7 +2,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::rule::{Moment, Rule, STATE, STATE_BITS, Verdict};
-use super::sync::{AtomicU64, Mutex, TURNS, WAYS};
+use super::sync::{AtomicU64, Mutex, Set, Sets, TURNS, WAYS};
 
 /// The states of many keys, in memory that is taken at once and never grows.
 ///
@@ -15,7 +15,7 @@ use super::sync::{AtomicU64, Mutex, TURNS, WAYS};
 /// all are in use the one goes that would be at rest the soonest.
 #[derive(Debug)]
 pub(crate) struct Table {
-    sets: Box<[Set]>,
+    sets: Sets,
     /// Whoever takes a place does so alone, or one key might take two.
     turns: [Mutex<()>; TURNS],
 }
@@ -64,7 +64,7 @@ impl Spot {
 impl Table {
     /// Room for so many keys in use at a time.
     pub(crate) fn new(keys: usize) -> Self {
-        let sets = (0..keys.div_ceil(WAYS / 2).max(1)).map(|_| Set::default()).collect();
+        let sets = Sets::new(keys.div_ceil(WAYS / 2).max(1));
         Self { sets, turns: std::array::from_fn(|_| Mutex::default()) }
     }
 
@@ -113,7 +113,7 @@ impl Table {
 
     /// Forgets all keys, one after the other.
     pub(crate) fn clear(&self) {
-        self.sets.iter().flat_map(|set| &set.0).for_each(|slot| slot.store(0, Relaxed));
+        self.sets.iter().flatten().for_each(|slot| slot.store(0, Relaxed));
     }
 
     fn update(
@@ -176,7 +176,7 @@ impl Table {
         let set = self.set(spot);
         let mut cheapest: Option<(&AtomicU64, u64, u64)> = None;
         for way in spot.order() {
-            let slot = &set.0[way];
+            let slot = &set[way];
             let word = slot.load(Relaxed);
             let used = match word {
                 0 => 0,
@@ -197,9 +197,9 @@ impl Table {
     fn find(&self, spot: Spot) -> Option<(&AtomicU64, u64)> {
         let (set, tag) = (self.set(spot), spot.tag());
         for way in spot.order() {
-            let word = set.0[way].load(Relaxed);
+            let word = set[way].load(Relaxed);
             if word >> STATE_BITS == tag {
-                return Some((&set.0[way], word));
+                return Some((&set[way], word));
             }
             if word == 0 {
                 return None;
@@ -217,8 +217,3 @@ impl Table {
         spot.stripe(self.sets.len())
     }
 }
-
-/// Two lines of 64 bytes, because processors fetch them in pairs.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Set([AtomicU64; WAYS]);
