@@ -3,6 +3,7 @@
 mod behind;
 mod budget;
 mod figures;
+mod layout;
 mod leasing;
 mod line;
 mod listening;

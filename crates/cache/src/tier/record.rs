@@ -9,10 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CACHE_STATUS, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use twox_hash::XxHash3_64;
 
+use super::layout::{Head, Line, Lines, Pieces};
 use crate::entry::{Entry, Restored};
 use crate::head::{SLOTS, is_slot, with_slots_among};
 use crate::policy::{Content, Freshness, Kept, Negotiated, Selection, Stale};
@@ -38,38 +38,45 @@ pub(crate) struct Moment {
 pub(crate) fn write(key: &[u8], entry: &Entry, seen: u64, moment: Moment) -> Option<Bytes> {
     let (kept, received) = (entry.came(), entry.received());
     let own_tag = entry.fields.get(ETAG).filter(|_| entry.own_tag);
+    let (mut fields, mut trailers, mut pieces) = (Vec::new(), Vec::new(), Vec::new());
     let head = Head {
-        key,
         seen,
         status: entry.status.as_u16(),
-        fields: lines(&received),
-        trailers: entry.trailers.as_ref().map(lines),
-        selection: entry.selection.fields().collect(),
-        coding: entry.selection.coding().map(Negotiated::names),
-        own_tag: own_tag.map(HeaderValue::as_bytes),
+        no_cache: kept.no_cache,
+        immutable: kept.immutable,
         written: moment.wall,
         age: kept.freshness.age(moment.now),
         lifetime: kept.freshness.lifetime(),
         generated: kept.generated,
-        no_cache: kept.no_cache,
-        immutable: kept.immutable,
         stale: (kept.stale.forbidden, kept.stale.while_revalidate, kept.stale.if_error),
         purged: entry.mark().since().map(|since| {
             let ago = moment.now.saturating_duration_since(since);
             (ago, entry.mark().is_doubtful())
         }),
         length: entry.content.length(),
-        pieces: entry.content.pieces().map(|(start, bytes)| (start, bytes.len())).collect(),
+        key,
+        fields: lines(&received, &mut fields)?,
+        trailers: match &entry.trailers {
+            None => None,
+            Some(all) => Some(lines(all, &mut trailers)?),
+        },
+        own_tag: own_tag.map(HeaderValue::as_bytes),
+        selection: entry.selection.fields().collect(),
+        coding: entry.selection.coding().map(Negotiated::names),
+        pieces: Pieces::of(
+            entry.content.pieces().map(|(start, bytes)| (start, bytes.len())),
+            &mut pieces,
+        ),
     };
-    let head = postcard::to_allocvec(&head).ok()?;
-    let body: usize = entry.content.pieces().map(|(_, bytes)| bytes.len()).sum();
-    let mut record = BytesMut::with_capacity(START + head.len() + body);
-    record.put_u8(VERSION);
-    record.put_u64(0);
-    record.put_u32(u32::try_from(head.len()).ok()?);
-    record.put_slice(&head);
+    let mut record = BytesMut::new();
+    record.put_bytes(0, START);
+    head.write(&mut record)?;
+    let length = u32::try_from(record.len() - START).ok()?;
+    record.reserve(entry.content.pieces().map(|(_, bytes)| bytes.len()).sum());
     entry.content.pieces().for_each(|(_, bytes)| record.put_slice(bytes));
+    record[CHECKED..START].copy_from_slice(&length.to_be_bytes());
     let checksum = XxHash3_64::oneshot(&record[CHECKED..]);
+    record[0] = VERSION;
     record[1..CHECKED].copy_from_slice(&checksum.to_be_bytes());
     Some(record.freeze())
 }
@@ -88,8 +95,8 @@ pub(crate) fn read(key: &[u8], record: &Bytes, moment: Moment) -> Option<Read> {
     }
     let (length, rest) = checked.split_first_chunk()?;
     let (head, body) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-    let (head, left) = postcard::take_from_bytes::<Head<'_>>(head).ok()?;
-    if head.key != key || !left.is_empty() {
+    let head = Head::read(head)?;
+    if head.key != key {
         return None;
     }
     let age = head.age.checked_add(match moment.wall.duration_since(head.written) {
@@ -108,7 +115,7 @@ pub(crate) fn read(key: &[u8], record: &Bytes, moment: Moment) -> Option<Read> {
     let trailers = match &head.trailers {
         None => None,
         Some(trailers) => {
-            let fields = within(trailers)?.iter().map(|line| read_line(line, record));
+            let fields = within(trailers)?.iter().map(|line| read_line(line?, record));
             Some(fields.collect::<Option<HeaderMap>>()?)
         }
     };
@@ -158,58 +165,25 @@ pub(crate) fn keep(entry: &Entry, now: Instant) -> Duration {
     left.saturating_add(stale).saturating_add(if can_be_validated { DAY } else { MINUTE })
 }
 
-/// All but the bytes of a body.
-#[derive(Debug, Serialize, Deserialize)]
-struct Head<'a> {
-    key: &'a [u8],
-    seen: u64,
-    status: u16,
-    #[serde(borrow)]
-    fields: Vec<Line<'a>>,
-    trailers: Option<Vec<Line<'a>>>,
-    selection: Vec<(&'a str, Option<&'a [u8]>)>,
-    /// What a coding was chosen among, and what was chosen.
-    coding: Option<(Vec<&'a str>, &'a str)>,
-    own_tag: Option<&'a [u8]>,
-    written: SystemTime,
-    /// When it was written.
-    age: Duration,
-    lifetime: Duration,
-    generated: SystemTime,
-    no_cache: bool,
-    immutable: bool,
-    /// As in [`Stale`].
-    stale: (bool, Duration, Duration),
-    /// How long it is stale by a purge, when it was written, and whether it may be
-    /// worse.
-    purged: Option<(Duration, bool)>,
-    /// Of the whole.
-    length: usize,
-    /// Where the bytes of the body belong, and how many.
-    pieces: Vec<(usize, usize)>,
-}
-
-/// A name, a value, and whether that is sensitive.
-type Line<'a> = (&'a str, &'a [u8], bool);
-
-fn lines(fields: &HeaderMap) -> Vec<Line<'_>> {
-    fields
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_bytes(), value.is_sensitive()))
-        .collect()
+fn lines<'a>(fields: &HeaderMap, room: &'a mut Vec<u8>) -> Option<Lines<'a>> {
+    let lines = fields.iter().map(|(name, value)| {
+        let name: &[u8] = name.as_ref();
+        (name, value.as_bytes(), value.is_sensitive())
+    });
+    Lines::of(lines, room)
 }
 
 /// The fields of a head, with slots.
 fn fields(head: &Head<'_>, record: &Bytes) -> Option<HeaderMap> {
-    let own_tag = head.own_tag.map(|tag| (ETAG.as_str(), tag, false));
-    let lines = own_tag.iter().chain(within(&head.fields)?);
-    let is_status = |(name, value, _): &Line<'_>| {
-        !value.is_empty() && CACHE_STATUS.as_str().eq_ignore_ascii_case(name)
-    };
-    let (has_status, mut is_sound) = (lines.clone().any(is_status), true);
-    let places = head.fields.len() + usize::from(own_tag.is_some()) + SLOTS;
+    let own_tag = head.own_tag.map(|tag| Some((ETAG.as_str().as_bytes(), tag, false)));
+    let lines = own_tag.into_iter().chain(within(&head.fields)?.iter());
+    let status = CACHE_STATUS.as_str().as_bytes();
+    let is_status =
+        |(name, value, _): Line<'_>| !value.is_empty() && status.eq_ignore_ascii_case(name);
+    let (has_status, mut is_sound) = (lines.clone().flatten().any(is_status), true);
+    let places = head.fields.count() + usize::from(own_tag.is_some()) + SLOTS;
     let read = lines.map_while(|line| {
-        let line = read_line(line, record);
+        let line = line.and_then(|line| read_line(line, record));
         is_sound &= line.is_some();
         line
     });
@@ -219,27 +193,32 @@ fn fields(head: &Head<'_>, record: &Bytes) -> Option<HeaderMap> {
 }
 
 /// Lines, if there are no more of them than a map takes.
-fn within<'a, 'b>(lines: &'b [Line<'a>]) -> Option<&'b [Line<'a>]> {
-    (lines.len() <= MOST_LINES).then_some(lines)
+fn within<'a, 'b>(lines: &'b Lines<'a>) -> Option<&'b Lines<'a>> {
+    (lines.count() <= MOST_LINES).then_some(lines)
 }
 
 /// A line of a record. Its value stays where it is, as the body does.
-fn read_line(line: &Line<'_>, record: &Bytes) -> Option<(HeaderName, HeaderValue)> {
-    let (name, value, sensitive) = line;
+fn read_line(
+    (name, value, sensitive): Line<'_>,
+    record: &Bytes,
+) -> Option<(HeaderName, HeaderValue)> {
     let mut value = HeaderValue::from_maybe_shared(record.slice_ref(value)).ok()?;
-    value.set_sensitive(*sensitive);
-    Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
+    value.set_sensitive(sensitive);
+    Some((HeaderName::from_bytes(name).ok()?, value))
 }
 
 /// The bytes of a body, as they belong; `None` if they are not those of the head.
 fn content(head: &Head<'_>, body: Bytes) -> Option<Content> {
-    if head.pieces == [(0, body.len())] && body.len() == head.length {
+    let mut told = head.pieces.iter();
+    let first = if told.len() == 1 { told.next() } else { None };
+    if first == Some((0, body.len() as u64)) && body.len() == head.length {
         return Some(Content::Whole(body));
     }
     let mut rest = body;
-    let mut pieces = Vec::with_capacity(head.pieces.len());
+    let mut pieces = Vec::with_capacity(head.pieces.iter().len());
     let mut end = 0;
-    for &(start, length) in &head.pieces {
+    for (start, length) in head.pieces.iter() {
+        let (start, length) = (usize::try_from(start).ok()?, usize::try_from(length).ok()?);
         if start < end || length > rest.len() {
             return None;
         }
@@ -249,7 +228,7 @@ fn content(head: &Head<'_>, body: Bytes) -> Option<Content> {
     (rest.is_empty() && end <= head.length).then(|| Content::from_pieces(head.length, pieces))
 }
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// The most fields that a response may have. Where there are more than twice as many,
 /// `http` panics.
@@ -369,18 +348,38 @@ mod tests {
         }
 
         #[test]
-        fn what_is_damaged_is_no_record(
-            content in contents(), at: prop::sample::Index, bits in 1_u8.., cut: prop::sample::Index,
+        fn what_is_damaged_anywhere_is_no_record(
+            content in contents(), times in (0_u64..100, 0_u64..100), bits in 1_u8..,
         ) {
             let start = moment();
             let lines = [("a".to_owned(), b"b".to_vec())];
-            let entry = entry(&lines, content, true, (0, 9), start);
+            let entry = entry(&lines, content, true, times, start);
             let record = write(b"key", &entry, 0, start).unwrap();
-            let mut flipped = record.to_vec();
-            flipped[at.index(record.len())] ^= bits;
-            prop_assert!(read(b"key", &flipped.into(), start).is_none());
-            prop_assert!(read(b"key", &record.slice(..cut.index(record.len())), start).is_none());
+            for at in 0..record.len() {
+                let mut flipped = record.to_vec();
+                flipped[at] ^= bits;
+                prop_assert!(read(b"key", &flipped.into(), start).is_none());
+                prop_assert!(read(b"key", &record.slice(..at), start).is_none());
+            }
             prop_assert!(read(b"kez", &record, start).is_none());
+        }
+
+        /// With a checksum that is right, so that it is the head that finds it out.
+        #[test]
+        fn a_head_that_is_cut_anywhere_is_none(
+            content in contents(), times in (0_u64..100, 0_u64..100), trailers: bool,
+        ) {
+            let start = moment();
+            let lines = [("a".to_owned(), b"b".to_vec())];
+            let entry = entry(&lines, content, trailers, times, start);
+            let record = write(b"key", &entry, 0, start).unwrap();
+            let length = u32::from_be_bytes(*record[CHECKED..].first_chunk().unwrap()) as usize;
+            let head = &record[START..START + length];
+            prop_assert!(Head::read(head).is_some());
+            for at in 0..length {
+                prop_assert!(Head::read(&head[..at]).is_none());
+            }
+            prop_assert!(Head::read(&[head, &[0]].concat()).is_none());
         }
 
         /// With a checksum that is right, as who forges has it.
@@ -405,14 +404,25 @@ mod tests {
         }
     }
 
-    /// A record of a body of one byte with another head, as who forges makes it.
-    fn forged(change: impl for<'a> FnOnce(&mut Head<'a>)) -> Bytes {
-        let entry = entry(&[], Content::Whole(Bytes::from_static(b"x")), false, (3, 9), moment());
+    /// A record of a body of one byte with other fields and trailers, as who forges makes
+    /// it.
+    fn forged(change: impl for<'a> FnOnce(&mut Vec<Line<'a>>, &mut Vec<Line<'a>>)) -> Bytes {
+        let entry = entry(&[], Content::Whole(Bytes::from_static(b"x")), true, (3, 9), moment());
         let record = write(b"", &entry, 0, moment()).unwrap();
-        let (mut head, body) = postcard::take_from_bytes::<Head<'_>>(&record[START..]).unwrap();
-        change(&mut head);
-        let head = postcard::to_allocvec(&head).unwrap();
-        let rest = [&(head.len() as u32).to_be_bytes()[..], &head, body].concat();
+        let (head, body) = record[START..].split_at(record.len() - START - 1);
+        let mut head = Head::read(head).unwrap();
+        let mut fields: Vec<_> = head.fields.iter().map(Option::unwrap).collect();
+        let trailers = head.trailers.unwrap();
+        let mut trailers: Vec<_> = trailers.iter().map(Option::unwrap).collect();
+        change(&mut fields, &mut trailers);
+        let (mut one, mut other, mut rest) = (Vec::new(), Vec::new(), vec![0; 4]);
+        head.fields = Lines::of(fields.into_iter(), &mut one).unwrap();
+        let trailers = Lines::of(trailers.into_iter(), &mut other).unwrap();
+        head.trailers = (trailers.count() > 0).then_some(trailers);
+        head.write(&mut rest).unwrap();
+        let length = rest.len() as u32 - 4;
+        rest[..4].copy_from_slice(&length.to_be_bytes());
+        rest.extend(body);
         let checksum = XxHash3_64::oneshot(&rest).to_be_bytes();
         Bytes::from([&[VERSION][..], &checksum, &rest].concat())
     }
@@ -420,10 +430,7 @@ mod tests {
     #[test]
     fn a_record_that_tells_another_length_than_its_body_has_is_none() {
         let is_read = |length: &'static [u8]| {
-            let record = forged(|head| {
-                let line = head.fields.iter_mut().find(|line| line.0 == "content-length");
-                line.unwrap().1 = length;
-            });
+            let record = forged(|fields, _| fields.push((b"content-length", length, false)));
             read(b"", &record, moment()).is_some()
         };
         assert!(is_read(b"1"));
@@ -434,9 +441,11 @@ mod tests {
 
     #[test]
     fn a_record_with_more_fields_than_a_map_takes_is_none() {
-        let line = ("a", &b""[..], false);
-        let with_fields = |more| forged(|head| head.fields.extend(vec![line; more]));
-        let with_trailers = |count| forged(|head| head.trailers = Some(vec![line; count]));
+        let lines = |count| vec![(&b"a"[..], &b""[..], false); count];
+        let length = (&b"content-length"[..], &b"1"[..], false);
+        let with_fields =
+            |more| forged(|fields, _| fields.extend([length].into_iter().chain(lines(more))));
+        let with_trailers = |count| forged(|_, trailers| trailers.extend(lines(count)));
         let is_read = |record| read(b"", &record, moment()).is_some();
         assert!(is_read(with_fields(1_000)) && is_read(with_trailers(1_000)));
         assert!(!is_read(with_fields(50_000)) && !is_read(with_trailers(50_000)));
