@@ -69,8 +69,9 @@ where
                     return Poll::Ready(result);
                 }
                 StateProj::Load(loading) => {
-                    let loaded = ready!(loading.as_mut().expect(READY).load.as_mut().poll(cx));
-                    loading.take().expect(READY).go_on(loaded)
+                    let mut loading = loading.as_mut().expect(READY).as_mut().project();
+                    let loaded = ready!(loading.load.as_mut().poll(cx));
+                    loading.held.take().expect(READY).go_on(loaded)
                 }
                 StateProj::Follow(waiting) => {
                     let landed = ready!(waiting.as_ref().expect(READY).follow.poll(cx));
@@ -107,7 +108,7 @@ enum State<S: Service<Req>, Req, B: Body<Data = Bytes>> {
     /// Others may wait for what comes back: it can be sent to a task.
     Lead(Option<BoxCall<B, S::Error>>),
     Follow(Option<Box<Waiting<S, Req>>>),
-    Load(Option<Box<Loading<S, Req>>>),
+    Load(Option<Pin<Box<Loading<S, Req>>>>),
 }
 
 impl<S, ReqBody, B> State<S, Request<ReqBody>, B>
@@ -153,10 +154,12 @@ where
                 Self::Follow(Some(Box::new(waiting)))
             }
             Decision::Load(behind, fetch) => {
-                let (from, key, leads) = (shared.clone(), fetch.key.clone(), fetch.lead.is_some());
-                let load = Box::pin(async move { from.load(&behind, &key, leads).await });
-                let loading = Loading { load, inner, request, fetch, shared, variant };
-                Self::Load(Some(Box::new(loading)))
+                let load = async move {
+                    let loaded = shared.load(&behind, &fetch.key, fetch.lead.is_some()).await;
+                    (loaded, fetch, shared)
+                };
+                let held = Some(Held { inner, request, variant });
+                Self::Load(Some(Box::pin(Loading { held, load })))
             }
         }
     }
@@ -177,28 +180,37 @@ where
     }
 }
 
-/// A request that waits for what the tier behind memory has.
-struct Loading<S, Req> {
-    load: Pin<Box<dyn Future<Output = Loaded> + Send>>,
+/// A request that waits for what the tier behind memory has, in one allocation.
+#[pin_project]
+struct Loading<S, Req, F: ?Sized = dyn Future<Output = (Loaded, Box<Fetch>, Arc<Shared>)> + Send> {
+    /// There until it is known.
+    held: Option<Held<S, Req>>,
+    #[pin]
+    load: F,
+}
+
+/// What is not looked at meanwhile.
+struct Held<S, Req> {
     inner: S,
     request: Req,
-    fetch: Box<Fetch>,
-    shared: Arc<Shared>,
     variant: Option<u64>,
 }
 
-impl<S, ReqBody> Loading<S, Request<ReqBody>>
+impl<S, ReqBody> Held<S, Request<ReqBody>>
 where
     S: Service<Request<ReqBody>> + Clone + Send + 'static,
     S::Future: Send,
     ReqBody: Body + Send + 'static,
 {
-    fn go_on<B>(self, loaded: Loaded) -> State<S, Request<ReqBody>, B>
+    fn go_on<B>(
+        self,
+        (loaded, fetch, shared): (Loaded, Box<Fetch>, Arc<Shared>),
+    ) -> State<S, Request<ReqBody>, B>
     where
         S: Service<Request<ReqBody>, Response = Response<B>>,
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        let Self { inner, request, fetch, shared, variant, .. } = self;
+        let Self { inner, request, variant } = self;
         let decision = shared.decide_loaded(&RequestHead::new(&request), fetch, loaded, variant);
         State::enter(decision, inner, request, shared, variant)
     }
