@@ -205,7 +205,7 @@ impl Shared {
             match join {
                 Some(Join::Follow(follow)) => return Decision::Follow(follow, fetch),
                 // What the flight before has brought may be there by now.
-                Some(Join::Lead(_)) if !is_same(&variants, &self.store.get(resource)) => {
+                Some(Join::Lead(_)) if self.has_changed(resource, &variants) => {
                     return self.look_up(request, fields, resource, now, variant);
                 }
                 Some(Join::Lead(joined)) => lead = Some(joined),
@@ -223,6 +223,15 @@ impl Shared {
                 Decision::Load(behind.clone(), fetch)
             }
             _ => Decision::Forward(Flight::Fetch(fetch)),
+        }
+    }
+
+    /// Whether the store has something else for a resource than `before`.
+    fn has_changed(&self, resource: &Resource<'_>, before: &Option<Variants>) -> bool {
+        match before {
+            // Most often there is nothing still, and that is cheaper to see.
+            None => self.store.has(resource) && self.store.get(resource).is_some(),
+            Some(before) => self.store.get(resource).is_none_or(|now| !Arc::ptr_eq(before, &now)),
         }
     }
 
@@ -312,13 +321,6 @@ impl Fetch {
 
     fn flight_key(&self, variant: u64) -> FlightKey {
         FlightKey { resource: self.key.clone(), ticket: self.ticket, variant }
-    }
-}
-
-fn is_same(before: &Option<Variants>, now: &Option<Variants>) -> bool {
-    match (before, now) {
-        (Some(before), Some(now)) => Arc::ptr_eq(before, now),
-        (before, now) => before.is_none() == now.is_none(),
     }
 }
 

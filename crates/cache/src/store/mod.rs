@@ -120,6 +120,12 @@ impl Store {
         }
     }
 
+    /// Whether anything is stored for a resource, purged or not; who decides what stays is
+    /// not told that it was asked for.
+    pub(crate) fn has(&self, resource: &Resource<'_>) -> bool {
+        self.resources.contains_key(resource)
+    }
+
     /// What is stored for a resource.
     fn stored(&self, resource: &Resource<'_>) -> Option<Variants> {
         // One that is taken was replaced or removed since it was found.
