@@ -11,7 +11,8 @@ impl Connection {
     /// Sends one command.
     pub(crate) async fn ask(&mut self, command: &Cmd) -> Result<Value, Failure> {
         let reply = match self {
-            Self::One(connection) => connection.req_packed_command(command).await,
+            // As the other does it, which boxes the future.
+            Self::One(connection) => connection.send_packed_command(command).await,
             Self::Cluster(connection) => connection.req_packed_command(command).await,
         };
         match reply? {
