@@ -15,7 +15,11 @@ use crate::sync::lock;
 
 /// The right to fetch what a key stands for; it is renewed until this is dropped,
 /// and then given back.
-pub(crate) struct Hold {
+///
+/// Boxed: all that might have one is moved with each look, and few have.
+pub(crate) struct Hold(Box<Held>);
+
+struct Held {
     shared: Shared,
     behind: Arc<Behind>,
     key: ResourceKey,
@@ -45,20 +49,22 @@ impl Shared {
             }
         });
         let renewal = renewal.abort_handle();
-        Ok(Some(Hold { shared, behind: behind.clone(), key, fence, renewal }))
+        let behind = behind.clone();
+        Ok(Some(Hold(Box::new(Held { shared, behind, key, fence, renewal }))))
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.renewal.abort();
-        lock(&self.behind.pending).release(&self.key, self.fence);
-        self.shared.write_behind();
+        let Held { shared, behind, key, fence, renewal } = &*self.0;
+        renewal.abort();
+        lock(&behind.pending).release(key, *fence);
+        shared.write_behind();
     }
 }
 
 impl fmt::Debug for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hold").field("fence", &self.fence).finish_non_exhaustive()
+        f.debug_struct("Hold").field("fence", &self.0.fence).finish_non_exhaustive()
     }
 }
