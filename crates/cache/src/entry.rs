@@ -208,6 +208,14 @@ impl Entry {
         fields
     }
 
+    /// As [`weight`](Self::weight) or less, which is soon told.
+    pub(crate) fn least_weight(&self) -> usize {
+        allocated(COUNTS + size_of::<Self>())
+            + self.content.weight()
+            + table(&self.fields)
+            + shared(self.record)
+    }
+
     /// What it takes of memory, in bytes, all told.
     pub(crate) fn weight(&self) -> usize {
         let place = size_of::<Arc<Self>>();

@@ -1,3 +1,4 @@
+use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use crate::resource::{Resource, ResourceKey};
 use crate::shared::Shared;
 use crate::status::{Forward, Status};
 use crate::tier::{Behind, Hold, Loaded};
-use crate::variants::{Variants, selected};
+use crate::variants::selected;
 
 /// What becomes of a request: an answer at once, a flight upstream, or both; or
 /// it waits, for the flight of another or for the tier behind memory.
@@ -33,8 +34,8 @@ pub(crate) enum Decision {
 }
 
 /// What there is for a resource.
-struct Found {
-    variants: Option<Variants>,
+struct Found<'a> {
+    variants: Option<&'a [Arc<Entry>]>,
     /// Whether there is nothing more in the tier behind memory.
     is_all: bool,
     /// There if others wait already for what comes of it.
@@ -100,8 +101,8 @@ impl Shared {
         if let (Some(version), Some(stored)) = (wanted, &variants) {
             self.keep(resource, version, stored, now);
         }
-        let found =
-            Found { variants, is_all: self.store.behind().is_none(), lead: None, hold: None };
+        let (variants, is_all) = (variants.as_deref(), self.store.behind().is_none());
+        let found = Found { variants, is_all, lead: None, hold: None };
         self.choose(request, fields, resource, found, now, variant)
     }
 
@@ -115,7 +116,7 @@ impl Shared {
     ) -> Decision {
         let Loaded { entries, ticket, hold, now } = loaded;
         let variants = self.store.take_in(&fetch.key, ticket, entries, now);
-        let variants = (!variants.is_empty()).then_some(variants);
+        let variants = (!variants.is_empty()).then_some(&variants[..]);
         let found = Found { variants, is_all: true, lead: fetch.lead.take(), hold };
         let (fields, resource) = (RequestFields::of(request.headers()), fetch.key.resource());
         let decision = self.choose(request, &fields, &resource, found, now, variant);
@@ -136,14 +137,14 @@ impl Shared {
         request: &RequestHead<'_>,
         fields: &RequestFields<'_>,
         resource: &Resource<'_>,
-        found: Found,
+        found: Found<'_>,
         now: Instant,
         variant: Option<u64>,
     ) -> Decision {
         let Found { variants, is_all, mut lead, hold } = found;
         let head_only = request.method() == Method::HEAD;
         let wishes = fields.directives();
-        let entry = variants.as_ref().and_then(|found| selected(found, fields, head_only));
+        let entry = variants.and_then(|found| selected(found, fields, head_only));
         let reuse = entry.map(|entry| (entry, self.reuse(&wishes, &entry.kept(now), now)));
         if let (Some((entry, Reuse::Serve { .. } | Reuse::ServeAndRefresh { .. })), Some(lead)) =
             (&reuse, &lead)
@@ -157,7 +158,7 @@ impl Shared {
             }
             Some((entry, Reuse::ServeAndRefresh { age })) => {
                 let answer = self.answer(entry, (fields, head_only), age, now);
-                let variant = variant.unwrap_or_else(|| self.newest(&variants, request));
+                let variant = variant.unwrap_or_else(|| self.newest(variants, request));
                 return match self.refresh(request, resource, entry, (variant, lead, hold), now) {
                     Some(refresh) => Decision::AnswerAndRefresh(answer, refresh),
                     None => Decision::Answer(answer),
@@ -165,7 +166,7 @@ impl Shared {
             }
             Some((_, Reuse::Stale)) => Forward::Stale,
             Some((_, Reuse::Unwanted)) => Forward::Request,
-            None => missing(variants.as_ref(), fields),
+            None => missing(variants, fields),
         };
         let may_load = !is_all && entry.is_none();
         if wishes.only_if_cached && !may_load {
@@ -176,7 +177,7 @@ impl Shared {
         let Some(key) = ResourceKey::of(resource) else {
             return Decision::Forward(Flight::Pass(forward));
         };
-        let nominated = match (&variants, entry) {
+        let nominated = match (variants, entry) {
             _ if head_only => Vec::new(),
             (_, Some(entry)) => vec![entry.clone()],
             (Some(variants), None) if forward == Forward::VaryMiss => {
@@ -190,14 +191,14 @@ impl Shared {
         let waits = loner.is_none() && !wishes.only_if_cached && fetch.may_be_shared(&wishes);
         if lead.is_none() && waits {
             // What came first may be on its way still, and be what this one selects.
-            if let (Some(_), None) = (&variants, variant)
+            if let (Some(_), None) = (variants, variant)
                 && let Some(first) = self.flights.follow(&fetch.flight_key(0))
                 && first.has_landed()
             {
                 return Decision::Follow(first, fetch);
             }
             let flight =
-                fetch.flight_key(variant.unwrap_or_else(|| self.newest(&variants, request)));
+                fetch.flight_key(variant.unwrap_or_else(|| self.newest(variants, request)));
             let join = match fetch.may_lead() {
                 true => Some(self.flights.join(&flight)),
                 false => self.flights.follow(&flight).map(Join::Follow),
@@ -205,7 +206,7 @@ impl Shared {
             match join {
                 Some(Join::Follow(follow)) => return Decision::Follow(follow, fetch),
                 // What the flight before has brought may be there by now.
-                Some(Join::Lead(_)) if self.has_changed(resource, &variants) => {
+                Some(Join::Lead(_)) if self.has_changed(resource, variants) => {
                     return self.look_up(request, fields, resource, now, variant);
                 }
                 Some(Join::Lead(joined)) => lead = Some(joined),
@@ -227,17 +228,17 @@ impl Shared {
     }
 
     /// Whether the store has something else for a resource than `before`.
-    fn has_changed(&self, resource: &Resource<'_>, before: &Option<Variants>) -> bool {
+    fn has_changed(&self, resource: &Resource<'_>, before: Option<&[Arc<Entry>]>) -> bool {
         match before {
             // Most often there is nothing still, and that is cheaper to see.
             None => self.store.has(resource) && self.store.get(resource).is_some(),
-            Some(before) => self.store.get(resource).is_none_or(|now| !Arc::ptr_eq(before, &now)),
+            Some(before) => self.store.get(resource).is_none_or(|now| !ptr::eq(before, &*now)),
         }
     }
 
     /// The digest that tells the variants of a resource apart, as far as is known.
-    fn newest(&self, variants: &Option<Variants>, request: &RequestHead<'_>) -> u64 {
-        let newest = variants.as_ref().and_then(|variants| variants.first());
+    fn newest(&self, variants: Option<&[Arc<Entry>]>, request: &RequestHead<'_>) -> u64 {
+        let newest = variants.and_then(|variants| variants.first());
         newest.map_or(0, |newest| self.variant(&newest.selection, request.headers()))
     }
 
@@ -325,7 +326,7 @@ impl Fetch {
 }
 
 /// Why nothing that is stored can answer.
-fn missing(variants: Option<&Variants>, request: &HeaderMap) -> Forward {
+fn missing(variants: Option<&[Arc<Entry>]>, request: &HeaderMap) -> Forward {
     match variants {
         None => Forward::UriMiss,
         Some(all) if all.iter().any(|entry| entry.selection.matches(request)) => Forward::Partial,
@@ -336,7 +337,7 @@ fn missing(variants: Option<&Variants>, request: &HeaderMap) -> Forward {
 /// The variants that an entity tag can tell apart: if the origin chooses one of
 /// them, it need not send it again (RFC 9111 §4.3.1). Of parts it would be of no
 /// use (§4.3.2), and of what is for others anyway.
-fn tagged(variants: &Variants, request: &HeaderMap) -> Vec<Arc<Entry>> {
+fn tagged(variants: &[Arc<Entry>], request: &HeaderMap) -> Vec<Arc<Entry>> {
     let whole = |entry: &&Arc<Entry>| entry.origin_tag().is_some() && entry.content.is_whole();
     let may_be = |entry: &&Arc<Entry>| entry.selection.may_be_meant(request, &entry.fields);
     variants.iter().filter(whole).filter(may_be).cloned().collect()

@@ -64,7 +64,7 @@ impl Store {
         ticket: Ticket,
         loaded: Vec<Arc<Entry>>,
         now: Instant,
-    ) -> Variants {
+    ) -> Vec<Arc<Entry>> {
         let is_of_use = loaded.iter().any(|entry| is_reusable(&entry.kept(now), now));
         if is_of_use
             && !self.has_room(&loaded)
@@ -72,12 +72,12 @@ impl Store {
             && !self.behind().is_none_or(|behind| behind.turned_away.knows(key.hash()))
         {
             let holds = self.holds(ticket);
-            return if holds { merged(&[], loaded).into() } else { Variants::default() };
+            return if holds { merged(&[], loaded) } else { Vec::new() };
         }
-        let mut all = Variants::default();
+        let mut all = Vec::new();
         self.alter(key, ticket, |left| {
             let merged = merged(left, loaded.into_iter().map(Entry::tidied).collect());
-            all = merged.clone().into();
+            all = merged.clone();
             (merged.len() > left.len()).then_some(merged)
         });
         all
@@ -86,9 +86,10 @@ impl Store {
     /// Whether there is room for what a tier has, and what is put next.
     fn has_room(&self, loaded: &[Arc<Entry>]) -> bool {
         // What they take is found out only if that matters.
-        let left = self.free().checked_sub(self.most_unnoted);
+        let left = self.free().saturating_sub(self.most_unnoted);
+        let least = || loaded.iter().map(|entry| entry.least_weight() as u64).sum::<u64>();
         let weight = || loaded.iter().map(|entry| entry.weight() as u64).sum::<u64>();
-        left.is_some_and(|left| left > 0 && weight() <= left)
+        left > 0 && least() <= left && weight() <= left
     }
 
     fn alter(
