@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
@@ -89,10 +90,14 @@ impl ResourceKey {
     /// The key of a resource; none if nobody knows the authority of its target, or
     /// if that is too long for a URI.
     pub(crate) fn of(resource: &Resource<'_>) -> Option<Self> {
-        let mut text = String::new();
-        let parts = Parts::write(&resource.target, &mut text)?;
+        thread_local!(static TEXT: RefCell<String> = const { RefCell::new(String::new()) });
+        // Written there first, to be allocated once.
+        let (parts, text) = TEXT.with_borrow_mut(|text| {
+            let parts = Parts::write(&resource.target, text)?;
+            Some((parts, Arc::from(&**text)))
+        })?;
         let user = resource.user.copied().map(Box::new);
-        Some(Self { hash: resource.hash, text: text.into(), parts, user })
+        Some(Self { hash: resource.hash, text, parts, user })
     }
 
     pub(crate) fn resource(&self) -> Resource<'_> {
