@@ -76,7 +76,7 @@ impl Entry {
 
     /// Makes an entry of what a tier had; `None` if its length is not that of its
     /// body.
-    pub(crate) fn restored(restored: Restored, content: Content) -> Option<Self> {
+    pub(crate) fn restored(restored: Restored, content: Content) -> Option<Arc<Self>> {
         let Restored { status, fields, trailers, selection, kept, own_tag, length } = restored;
         let told = fields.get(CONTENT_LENGTH);
         let is_sound = trailers.is_some()
@@ -85,21 +85,27 @@ impl Entry {
         if !is_sound {
             return None;
         }
-        let (unmodified, head, mark) = (OnceLock::new(), OnceLock::new(), Mark::default());
-        let entry = Self {
+        // Made where it stays.
+        Some(Arc::new(Self {
             status,
             fields,
-            unmodified,
+            unmodified: OnceLock::new(),
             content,
             trailers,
             selection,
             kept,
-            mark,
+            mark: Mark::default(),
             own_tag,
             record: length,
-            head,
-        };
-        Some(entry)
+            head: OnceLock::new(),
+        }))
+    }
+
+    /// As [`marked`](Self::marked), unless others have it already.
+    pub(crate) fn mark_now(self: &mut Arc<Self>, mark: Mark) {
+        if let Some(entry) = Arc::get_mut(self) {
+            entry.mark = mark;
+        }
     }
 
     /// The same response in no more memory than it needs, unless others have it already.

@@ -144,13 +144,14 @@ impl Shared {
         if read.is_none() {
             self.tell_tier_failed(behind, "read");
         }
-        let read = read?;
+        let mut read = read?;
         let seen = behind.seen(read.seen)?;
         let mark = Mark::new(seen, self.tags(&read.entry.fields));
         if let Some((since, doubtful)) = read.purged {
             mark.stale(since, doubtful);
         }
-        Some(Arc::new(read.entry.marked(mark)))
+        read.entry.mark_now(mark);
+        Some(read.entry)
     }
 
     pub(super) fn tell_tier_failed(&self, behind: &Behind, doing: &'static str) {

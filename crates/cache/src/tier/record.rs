@@ -4,6 +4,7 @@
 //! bytes of the body. The checksum (XXH3, 64 bits) finds what is torn or decayed;
 //! it does not stop who forges.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -20,7 +21,7 @@ use crate::policy::{Content, Freshness, Kept, Negotiated, Selection, Stale};
 /// A response that was read, and what is to be known to judge it.
 #[derive(Debug)]
 pub(crate) struct Read {
-    pub(crate) entry: Entry,
+    pub(crate) entry: Arc<Entry>,
     /// The number of the newest purge when it was asked for, as its tier counts.
     pub(crate) seen: u64,
     /// Since when it is stale by a purge, and whether it may be worse.
@@ -249,8 +250,6 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "an instant to count from")]
 mod tests {
-    use std::sync::Arc;
-
     use http::header::VARY;
     use proptest::prelude::*;
     use tower_edge_core::{Coding, OfferedCodings};
@@ -332,7 +331,7 @@ mod tests {
             let record = write(b"key", &entry, 7, start).unwrap();
             let read = read(b"key", &record, after(start, later)).unwrap();
             prop_assert_eq!((read.seen, read.purged), (7, None));
-            let read = Arc::new(read.entry).tidied();
+            let read = read.entry.tidied();
             prop_assert_eq!((&read.fields, &read.trailers), (&entry.fields, &entry.trailers));
             prop_assert_eq!((read.status, read.own_tag), (entry.status, entry.own_tag));
             prop_assert_eq!(&read.selection, &entry.selection);
