@@ -19,9 +19,8 @@ pub(crate) fn ask_plainly(
     accepts: impl Fn(Coding) -> bool,
     encoded: bool,
 ) -> Option<Box<[u8]>> {
-    // Most requests have none, which is found out at the price of one look-up.
-    let is_about = |name: &HeaderName| matches!(name.as_str().as_bytes(), [b'i', b'f', b'-', ..]);
-    if !headers.keys().any(is_about) {
+    // Most requests have none, which is found out by one look at their names.
+    if !headers.keys().any(is_condition) {
         return None;
     }
     if let Some(validator) = headers.get(IF_RANGE) {
@@ -39,6 +38,12 @@ pub(crate) fn ask_plainly(
         unmark(headers, IF_MATCH, |_| true);
     }
     unmark(headers, IF_NONE_MATCH, accepts)
+}
+
+/// Whether it is the name of a condition that may speak of encoded bytes.
+#[inline]
+pub(crate) fn is_condition(name: &HeaderName) -> bool {
+    matches!(*name, IF_MATCH | IF_NONE_MATCH | IF_RANGE | IF_UNMODIFIED_SINCE)
 }
 
 /// The tag for a 304 with the tag `current` of the plain bytes: of those that the

@@ -1,8 +1,11 @@
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, VARY,
+};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tower_edge_core::ResponseHead;
 
 use crate::Predicate;
-use crate::predicate::is_compressed;
+use crate::predicate::{is_compressed, is_text};
 
 /// What the head of a response tells of whether it may be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +46,13 @@ impl Judged {
         let fields = Fields::of(response.headers());
         let kin = fields.range
             || matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED);
-        let small = !kin && fields.length.or(size).is_some_and(|size| size < min_size);
-        let media_type = fields.media_type.unwrap_or_default();
-        // Most types are told from that of gRPC by one letter.
-        let letter = media_type.get(GRPC.len() - 1).map(u8::to_ascii_lowercase);
-        let grpc = letter.as_ref() == GRPC.last() && response.is_grpc();
+        let announced = || fields.length.and_then(length).or(size);
+        let small = !kin && announced().is_some_and(|size| size < min_size);
+        let media_type = fields.media_type.map(HeaderValue::as_bytes).unwrap_or_default();
+        let known = is_text(media_type);
+        let grpc = !known && is_like_grpc(media_type) && response.is_grpc();
         let encodes = || match predicate {
-            None => !is_compressed(media_type),
+            None => known || !is_compressed(media_type),
             Some(predicate) => predicate.encodes(response),
         };
         let fitness = match () {
@@ -66,14 +69,20 @@ pub(crate) fn length(value: &HeaderValue) -> Option<u64> {
     value.to_str().ok()?.parse().ok()
 }
 
+/// Whether the type may be that of gRPC: most are told from it by one letter.
+fn is_like_grpc(media_type: &[u8]) -> bool {
+    let letter = media_type.get(GRPC.len() - 1).map(u8::to_ascii_lowercase);
+    letter.as_ref() == GRPC.last()
+}
+
 /// What the fields say; they are looked through once, for most responses have few.
 #[derive(Default)]
 struct Fields<'a> {
-    length: Option<u64>,
+    /// The first one, as is the media type.
+    length: Option<&'a HeaderValue>,
+    media_type: Option<&'a HeaderValue>,
     range: bool,
     forbid: bool,
-    /// The first one.
-    media_type: Option<&'a [u8]>,
     varies: bool,
 }
 
@@ -81,15 +90,13 @@ impl<'a> Fields<'a> {
     fn of(headers: &'a HeaderMap) -> Self {
         let mut fields = Self::default();
         for (name, value) in headers {
-            match name.as_str() {
-                "content-type" => {
-                    fields.media_type = fields.media_type.or(Some(value.as_bytes()));
-                }
-                "content-length" => fields.length = fields.length.or_else(|| length(value)),
-                "content-encoding" => fields.forbid |= is_encoded(value),
-                "cache-control" => fields.forbid |= forbids(value),
-                "vary" => fields.varies |= names_coding(value),
-                "content-range" => fields.range = true,
+            match *name {
+                CONTENT_TYPE => fields.media_type = fields.media_type.or(Some(value)),
+                CONTENT_LENGTH => fields.length = fields.length.or(Some(value)),
+                CONTENT_ENCODING => fields.forbid |= is_encoded(value),
+                CACHE_CONTROL => fields.forbid |= forbids(value),
+                VARY => fields.varies |= names_coding(value),
+                CONTENT_RANGE => fields.range = true,
                 _ => {}
             }
         }
