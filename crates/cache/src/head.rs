@@ -148,7 +148,7 @@ mod tests {
         let fields = fields.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
         let mut fields = HeaderMap::from_iter(fields);
         let offered = OfferedCodings::new([Coding::Br]);
-        fields.insert("vary", offered.vary());
+        fields.insert("vary", offered.vary().clone());
         for status in ["", "other; hit"] {
             let status = HeaderValue::from_static(status);
             fields.insert(CACHE_STATUS, status.clone());

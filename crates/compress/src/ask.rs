@@ -2,24 +2,36 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, VARY};
-use http::{HeaderValue, Response, StatusCode};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, VARY};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
-use tower_edge_core::{AcceptedCodings, BoxError, Coding, ResponseHead};
+use tower_edge_core::{AcceptedCodings, BoxError, Coding, CodingChoice, ResponseHead};
 
-use crate::CompressBody;
-use crate::conditions::named;
+use crate::conditions::{is_condition, named};
 use crate::fields::{describe, drop_digests};
 use crate::fitness::{Fitness, Judged, length};
 use crate::predicate::is_event_stream;
-use crate::shared::Shared;
+use crate::shared::{Rules, Shared};
 use crate::source::Source;
 use crate::stream::Stream;
 use crate::whole::Whole;
+use crate::{CompressBody, Predicate};
 
 /// What a request asked for, as far as it matters to the response.
 #[derive(Debug)]
-pub(crate) struct Ask {
+pub(crate) enum Ask {
+    /// Nothing that this layer does.
+    Nothing,
+    /// The plain bytes. All that may come of it is a line of `Vary`, and what decides on
+    /// that is copied, which takes less than a count of references.
+    Plain { rules: Rules, head: bool },
+    /// Maybe other ones.
+    Wish(Wish),
+}
+
+/// What a client wants if it may be something else than the plain bytes.
+#[derive(Debug)]
+pub(crate) struct Wish {
     pub(crate) shared: Arc<Shared>,
     pub(crate) chosen: Option<Coding>,
     pub(crate) head: bool,
@@ -45,65 +57,71 @@ pub(crate) enum Answer<B> {
 }
 
 impl Ask {
-    /// Decides what becomes of a response, and writes its head if the body goes out as
-    /// it is; gives the coding to [`encode`](Self::encode) it with, if not.
-    pub(crate) fn judge<B: Body>(&self, response: &mut Response<B>) -> Option<Coding> {
-        let size = if self.head { None } else { response.body().size_hint().exact() };
-        let (min_size, predicate) = (self.shared.min_size, self.shared.predicate.as_deref());
-        let judged = Judged::of(&ResponseHead::new(response), size, min_size, predicate);
-        if judged.fitness != Fitness::Unfit && !judged.varies {
-            response.headers_mut().append(VARY, self.shared.offered.vary.clone());
+    /// What a request asks for that has no conditions, and says what it accepts in one
+    /// line at most; `None` for others, which take more.
+    #[inline]
+    pub(crate) fn of<B>(shared: &Arc<Shared>, request: &Request<B>) -> Option<Self> {
+        let (method, headers) = (request.method(), request.headers());
+        let head = method == Method::HEAD;
+        if method == Method::CONNECT || headers.keys().any(is_condition) {
+            return None;
         }
-        match (judged.fitness, self.chosen) {
+        if shared.predicate.is_none() && !headers.keys().any(|name| *name == ACCEPT_ENCODING) {
+            return Some(Self::Plain { rules: shared.rules, head });
+        }
+        let mut lines = headers.iter().filter(|(name, _)| **name == ACCEPT_ENCODING);
+        let accepts = lines.next().map(|(_, line)| line);
+        if lines.next().is_some() {
+            return None;
+        }
+        Self::unconditional(shared, accepts, head)
+    }
+
+    fn unconditional(
+        shared: &Arc<Shared>,
+        accepts: Option<&HeaderValue>,
+        head: bool,
+    ) -> Option<Self> {
+        let choose = |line| shared.offered.choose(&AcceptedCodings::known_line(line));
+        let chosen = match accepts.map(choose) {
+            Some(CodingChoice::Encode(coding)) => Some(coding),
+            Some(CodingChoice::NotAcceptable) => return None,
+            Some(CodingChoice::Plain) | None => None,
+        };
+        let shared = shared.clone();
+        Some(Self::Wish(Wish { shared, chosen, head, asked: None }))
+    }
+
+    /// Decides what becomes of a response, and writes its head if the body goes out as
+    /// it is; gives what is to be done with it, if not.
+    pub(crate) fn judge<B: Body>(&self, response: &mut Response<B>) -> Option<Encode> {
+        match self {
+            Self::Nothing => None,
+            Self::Plain { rules, head } => {
+                rules.judge(response, *head, None);
+                None
+            }
+            Self::Wish(wish) => wish.judge(response),
+        }
+    }
+}
+
+impl Wish {
+    fn judge<B: Body>(&self, response: &mut Response<B>) -> Option<Encode> {
+        let predicate = self.shared.predicate.as_deref();
+        let fitness = self.shared.rules.judge(response, self.head, predicate);
+        match (fitness, self.chosen) {
             (Fitness::Fit, Some(coding)) if self.head => {
                 let level = self.shared.level(coding);
                 describe(response.headers_mut(), coding, level, true);
             }
-            (Fitness::Fit, Some(coding)) => return Some(coding),
+            (Fitness::Fit, Some(coding)) => {
+                return Some(Encode { shared: self.shared.clone(), coding });
+            }
             (Fitness::Kin, _) => self.name_what_is_known(response),
             (Fitness::Fit, None) | (Fitness::Unfit, _) => {}
         }
         None
-    }
-
-    /// Reads what is in hand of the body, and encodes it or what will come of it.
-    pub(crate) fn encode<B>(
-        self,
-        response: Response<B>,
-        coding: Coding,
-        cx: &mut Context<'_>,
-    ) -> Answer<B>
-    where
-        B: Body<Data = Bytes>,
-        B::Error: Into<BoxError>,
-    {
-        let (mut head, body) = response.into_parts();
-        let media_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-        let events = media_type.is_some_and(is_event_stream);
-        let size = body.size_hint().exact();
-        let announced = head.headers.get(CONTENT_LENGTH).and_then(length).or(size);
-        let large = announced.is_some_and(|size| size > MOST_WHOLE as u64);
-        let mut source = Source::new(body);
-        if !events && !large {
-            source.gather(MOST_WHOLE, cx);
-        }
-        match source.whole() {
-            Some((plain, trailers)) if (plain.len() as u64) < self.shared.min_size => {
-                Answer::Send(Response::from_parts(head, CompressBody::own(plain, trailers)))
-            }
-            Some(whole) => {
-                let mut whole = Whole::new(self.shared, coding, head, whole);
-                match whole.poll_encode(cx) {
-                    Poll::Ready(encoded) => Answer::Send(whole.finish(encoded)),
-                    Poll::Pending => Answer::Encode(Box::new(whole)),
-                }
-            }
-            None => {
-                describe(&mut head.headers, coding, self.shared.level(coding), true);
-                let stream = Stream::new(self.shared, coding, source, events);
-                Answer::Send(Response::from_parts(head, CompressBody::stream(stream)))
-            }
-        }
     }
 
     /// Takes the tag that a 304 has of the plain bytes for the one that the client
@@ -117,6 +135,68 @@ impl Ask {
         if let Some(tag) = tag {
             headers.insert(ETAG, tag);
             drop_digests(headers);
+        }
+    }
+}
+
+impl Rules {
+    /// Judges a response, and says in its `Vary` if it may be encoded.
+    fn judge<B: Body>(
+        &self,
+        response: &mut Response<B>,
+        head: bool,
+        predicate: Option<&dyn Predicate>,
+    ) -> Fitness {
+        let size = if head { None } else { response.body().size_hint().exact() };
+        let judged = Judged::of(&ResponseHead::new(response), size, self.min_size, predicate);
+        if judged.fitness != Fitness::Unfit && !judged.varies {
+            response.headers_mut().append(VARY, self.vary.clone());
+        }
+        judged.fitness
+    }
+}
+
+/// What a response is to be encoded with.
+#[derive(Debug)]
+pub(crate) struct Encode {
+    shared: Arc<Shared>,
+    coding: Coding,
+}
+
+impl Encode {
+    /// Reads what is in hand of the body, and encodes it or what will come of it.
+    pub(crate) fn start<B>(self, response: Response<B>, cx: &mut Context<'_>) -> Answer<B>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        let Self { shared, coding } = self;
+        let (mut head, body) = response.into_parts();
+        let media_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let events = media_type.is_some_and(is_event_stream);
+        let size = body.size_hint().exact();
+        let announced = head.headers.get(CONTENT_LENGTH).and_then(length).or(size);
+        let large = announced.is_some_and(|size| size > MOST_WHOLE as u64);
+        let mut source = Source::new(body);
+        if !events && !large {
+            source.gather(MOST_WHOLE, cx);
+        }
+        match source.whole() {
+            Some((plain, trailers)) if (plain.len() as u64) < shared.rules.min_size => {
+                Answer::Send(Response::from_parts(head, CompressBody::own(plain, trailers)))
+            }
+            Some(whole) => {
+                let mut whole = Whole::new(shared, coding, head, whole);
+                match whole.poll_encode(cx) {
+                    Poll::Ready(encoded) => Answer::Send(whole.finish(encoded)),
+                    Poll::Pending => Answer::Encode(Box::new(whole)),
+                }
+            }
+            None => {
+                describe(&mut head.headers, coding, shared.level(coding), true);
+                let stream = Stream::new(shared, coding, source, events);
+                Answer::Send(Response::from_parts(head, CompressBody::stream(stream)))
+            }
         }
     }
 }

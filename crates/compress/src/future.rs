@@ -26,7 +26,7 @@ pub struct ResponseFuture<F> {
 }
 
 impl<F> ResponseFuture<F> {
-    pub(crate) fn forward(inner: F, ask: Option<Ask>) -> Self {
+    pub(crate) fn forward(inner: F, ask: Ask) -> Self {
         Self { state: State::Forward { inner, ask } }
     }
 
@@ -43,15 +43,21 @@ where
 {
     type Output = Result<Response<CompressBody<B>>, E>;
 
+    // Within its caller, a response is moved once more for each way out of here.
+    #[inline(never)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.as_mut().project().state.project() {
             StateProj::Forward { inner, ask } => {
-                let mut response = ready!(inner.poll(cx))?;
-                let coding = ask.as_ref().and_then(|ask| ask.judge(&mut response));
-                let (Some(coding), Some(ask)) = (coding, ask.take()) else {
-                    return Poll::Ready(Ok(response.map(CompressBody::passed)));
+                // Judged where it is, for it is large: then it is moved once.
+                let mut polled = inner.poll(cx);
+                let encode = match &mut polled {
+                    Poll::Ready(Ok(response)) => ask.judge(response),
+                    Poll::Ready(Err(_)) | Poll::Pending => None,
                 };
-                match ask.encode(response, coding, cx) {
+                let Some(encode) = encode else {
+                    return polled.map_ok(|response| response.map(CompressBody::passed));
+                };
+                match encode.start(ready!(polled)?, cx) {
                     Answer::Send(response) => Poll::Ready(Ok(response)),
                     Answer::Encode(whole) => {
                         self.project().state.set(State::Encode { whole: Some(whole) });
@@ -83,8 +89,7 @@ enum State<F> {
     Forward {
         #[pin]
         inner: F,
-        /// Taken when the inner future ends.
-        ask: Option<Ask>,
+        ask: Ask,
     },
     Encode {
         whole: Option<Box<Whole>>,

@@ -1,13 +1,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tower_edge_core::{Clock, Coding, Observe, ResponseHead};
+use tower_edge_core::{Clock, Coding, Observe, OfferedCodings, ResponseHead};
 use tower_layer::Layer;
 
 use crate::away::Away;
 use crate::codec::CODINGS;
 use crate::pool::Pool;
-use crate::shared::{Offered, Shared};
+use crate::shared::{Rules, Shared};
 use crate::{Compress, Predicate};
 
 /// Encodes responses for clients that accept it, and says so in all that depends
@@ -55,6 +55,7 @@ impl CompressLayer {
         for (coding, _, level) in LEVELS {
             levels[coding as usize] = level;
         }
+        let offered = OfferedCodings::new(CODINGS.iter().copied());
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let shared = Shared {
             pool: Arc::new(Pool::new(IDLE_PER_THREAD * threads)),
@@ -62,9 +63,9 @@ impl CompressLayer {
             clock: Clock::system(),
             observe: None,
             predicate: None,
-            min_size: MIN_SIZE,
             strict: false,
-            offered: Offered::new(CODINGS.iter().copied()),
+            offered,
+            rules: Rules { min_size: MIN_SIZE, vary: offered.vary() },
             levels,
         };
         Self { shared: Arc::new(shared) }
@@ -80,7 +81,11 @@ impl CompressLayer {
         let codings: Vec<_> = codings.into_iter().collect();
         let known = codings.iter().all(|coding| CODINGS.contains(coding));
         assert!(known, "a coding has to be one of {CODINGS:?}");
-        self.with(|shared| shared.offered = Offered::new(codings))
+        let offered = OfferedCodings::new(codings);
+        self.with(|shared| {
+            shared.offered = offered;
+            shared.rules.vary = offered.vary();
+        })
     }
 
     /// How much work is done for fewer bytes: gzip and deflate from 1 to 9, 6 at
@@ -108,7 +113,7 @@ impl CompressLayer {
     /// Whatever it is, a body that is in hand goes out as it is if that is not
     /// longer than its encoded form.
     pub fn min_size(self, bytes: u64) -> Self {
-        self.with(|shared| shared.min_size = bytes)
+        self.with(|shared| shared.rules.min_size = bytes)
     }
 
     /// Encodes what `predicate` lets through, in place of [`MediaTypes`](crate::MediaTypes).

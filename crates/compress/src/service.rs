@@ -8,7 +8,7 @@ use http_body::Body;
 use tower_edge_core::{BoxError, Coding, CodingChoice, RequestHead};
 use tower_service::Service;
 
-use crate::ask::{Ask, Asked};
+use crate::ask::{Ask, Asked, Wish};
 use crate::conditions::ask_plainly;
 use crate::shared::{NOT_ACCEPTABLE, Shared};
 use crate::{CompressBody, ResponseFuture};
@@ -43,18 +43,33 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
+    #[inline]
+    fn call(&mut self, request: Request<ReqB>) -> Self::Future {
+        match Ask::of(&self.shared, &request) {
+            Some(ask) => ResponseFuture::forward(self.inner.call(request), ask),
+            None => self.negotiate(request),
+        }
+    }
+}
+
+impl<S> Compress<S> {
+    /// Calls the service for a request that takes more than [`Ask::of`].
+    ///
+    /// It stands apart so that others are moved once less, which takes that no function
+    /// is given a reference to them.
+    #[inline(never)]
+    fn negotiate<ReqB, ResB>(&mut self, mut request: Request<ReqB>) -> ResponseFuture<S::Future>
+    where
+        S: Service<Request<ReqB>, Response = Response<ResB>>,
+    {
         let head = RequestHead::new(&request);
         let Some((choice, accepted)) = self.shared.choose(&head) else {
-            return ResponseFuture::forward(self.inner.call(request), None);
+            return ResponseFuture::forward(self.inner.call(request), Ask::Nothing);
         };
         let chosen = match choice {
             CodingChoice::Encode(coding) => Some(coding),
             CodingChoice::NotAcceptable if self.shared.strict && !head.is_grpc() => {
-                return ResponseFuture::refuse(not_acceptable(
-                    &head,
-                    self.shared.offered.vary.clone(),
-                ));
+                return ResponseFuture::refuse(not_acceptable(&head, self.shared.rules.vary));
             }
             CodingChoice::Plain | CodingChoice::NotAcceptable => None,
         };
@@ -64,13 +79,14 @@ where
         let head = request.method() == Method::HEAD;
         let asked = ask_plainly(request.headers_mut(), accepts, chosen.is_some());
         let asked = asked.map(|tags| Box::new(Asked { tags, accepted }));
-        let ask = Ask { shared: self.shared.clone(), chosen, head, asked };
-        ResponseFuture::forward(self.inner.call(request), Some(ask))
+        let wish = Wish { shared: self.shared.clone(), chosen, head, asked };
+        ResponseFuture::forward(self.inner.call(request), Ask::Wish(wish))
     }
 }
 
-fn not_acceptable(request: &RequestHead<'_>, vary: HeaderValue) -> Response<Bytes> {
+#[cold]
+fn not_acceptable(request: &RequestHead<'_>, vary: &HeaderValue) -> Response<Bytes> {
     let mut response = NOT_ACCEPTABLE.response(request);
-    response.headers_mut().append(VARY, vary);
+    response.headers_mut().append(VARY, vary.clone());
     response
 }

@@ -19,25 +19,19 @@ pub(crate) struct Shared {
     pub(crate) observe: Option<Arc<dyn Observe>>,
     /// [`MediaTypes`](crate::MediaTypes), if there is none.
     pub(crate) predicate: Option<Arc<dyn Predicate>>,
-    pub(crate) min_size: u64,
     pub(crate) strict: bool,
-    pub(crate) offered: Offered,
+    /// What is chosen among, in the order of preference.
+    pub(crate) offered: OfferedCodings,
+    pub(crate) rules: Rules,
     pub(crate) levels: [u8; Coding::ALL.len()],
 }
 
-/// What is chosen among, and the line of `Vary` that says so.
-#[derive(Clone)]
-pub(crate) struct Offered {
-    codings: OfferedCodings,
-    pub(crate) vary: HeaderValue,
-}
-
-impl Offered {
-    /// In their order of preference.
-    pub(crate) fn new(codings: impl IntoIterator<Item = Coding>) -> Self {
-        let codings = OfferedCodings::new(codings);
-        Self { codings, vary: codings.vary() }
-    }
+/// What a response is judged by, unless there is a predicate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) min_size: u64,
+    /// The line of `Vary` that names what is chosen among.
+    pub(crate) vary: &'static HeaderValue,
 }
 
 impl Shared {
@@ -55,15 +49,15 @@ impl Shared {
             return None;
         }
         let accepted = AcceptedCodings::known(request.headers());
-        Some((self.offered.codings.choose(&accepted), accepted))
+        Some((self.offered.choose(&accepted), accepted))
     }
 }
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared")
-            .field("codings", &self.offered.codings)
-            .field("min_size", &self.min_size)
+            .field("codings", &self.offered)
+            .field("min_size", &self.rules.min_size)
             .finish_non_exhaustive()
     }
 }

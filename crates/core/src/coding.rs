@@ -73,6 +73,12 @@ impl AcceptedCodings {
         Named::default().all(field.as_bytes()).map(Named::finish)
     }
 
+    /// As [`known`](Self::known), of the only line that there is.
+    pub fn known_line(line: &HeaderValue) -> Self {
+        let line = line.as_bytes();
+        usual(line).unwrap_or_else(|| Named::default().some(line).finish())
+    }
+
     /// As [`of`](Self::of) for who chooses a coding: what is not known here, or
     /// cannot be read, counts as not named.
     pub fn known(headers: &HeaderMap) -> Self {
@@ -292,8 +298,12 @@ mod tests {
             (&[b"sdch"], ""),
             (&[], ""),
         ] {
-            let known = AcceptedCodings::known(&fields(lines));
+            let fields = fields(lines);
+            let known = AcceptedCodings::known(&fields);
             assert_eq!(Some(known), read(means), "{means}");
+            if let [_] = lines {
+                assert_eq!(AcceptedCodings::known_line(&fields[ACCEPT_ENCODING]), known);
+            }
         }
         assert_eq!(AcceptedCodings::of(&fields(&[b"gzip", b"br"])), read("gzip, br"));
         assert_eq!(AcceptedCodings::of(&fields(&[b"gzip", b"sdch"])), None);

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::OnceLock;
 
 use http::HeaderValue;
 
@@ -75,10 +76,11 @@ impl OfferedCodings {
 
     /// The line of `Vary` that names `Accept-Encoding` for a response that depends on
     /// it by [`choose`](Self::choose) alone, whatever the service inside does.
-    pub fn vary(&self) -> HeaderValue {
+    pub fn vary(&self) -> &'static HeaderValue {
         let number =
             self.codings.iter().fold(0, |sum, &coding| Coding::ALL.len() * sum + coding as usize);
-        HeaderValue::from_static(str::from_utf8(&LINES[number]).expect("a line is ASCII"))
+        let line = || str::from_utf8(&LINES[number]).expect("a line is ASCII");
+        VALUES[number].get_or_init(|| HeaderValue::from_static(line()))
     }
 
     /// The codings that were chosen among, if this is a line made by
@@ -113,6 +115,9 @@ const LINE: &[u8; 15] = b"accept-encoding";
 /// costs neither memory nor a look at its text, and goes wherever the line goes.
 static LINES: [[u8; LINE.len()]; Coding::ALL.len().pow(MOST as u32)] =
     [*LINE; Coding::ALL.len().pow(MOST as u32)];
+
+/// Each of them as a value, checked once.
+static VALUES: [OnceLock<HeaderValue>; LINES.len()] = [const { OnceLock::new() }; LINES.len()];
 
 #[cfg(test)]
 mod tests {
@@ -179,7 +184,7 @@ mod tests {
         for codings in all {
             let offered = OfferedCodings::new(codings.iter().copied());
             let mut fields = HeaderMap::new();
-            fields.append(VARY, offered.vary());
+            fields.append(VARY, offered.vary().clone());
             let line = fields.clone().remove(VARY).unwrap();
             assert_eq!(line, "accept-encoding");
             assert_eq!(OfferedCodings::of_vary(&line), Some(offered));

@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_304_does_not_tell_that_a_coding_was_chosen() {
-        let mark = OfferedCodings::new([Coding::Br]).vary();
+        let mark = OfferedCodings::new([Coding::Br]).vary().clone();
         let (own, text) =
             (HeaderValue::from_static("x"), HeaderValue::from_static("accept-encoding"));
         for (stored, update, expected) in [

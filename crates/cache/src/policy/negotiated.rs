@@ -58,7 +58,7 @@ impl Negotiated {
     pub(crate) fn restore(self, response: &mut HeaderMap) {
         let vary = self.offered.vary();
         if let http::header::Entry::Occupied(mut lines) = response.entry(VARY) {
-            lines.iter_mut().filter(|line| **line == vary).for_each(|line| *line = vary.clone());
+            lines.iter_mut().filter(|line| *line == vary).for_each(|line| *line = vary.clone());
         }
     }
 
@@ -116,7 +116,7 @@ mod tests {
     }
 
     fn mark() -> HeaderValue {
-        OfferedCodings::new(OFFERED).vary()
+        OfferedCodings::new(OFFERED).vary().clone()
     }
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn what_may_have_been_chosen_otherwise_is_not_known() {
         let text = |text: &str| HeaderValue::from_str(text).unwrap();
-        let other = OfferedCodings::new([Coding::Gzip]).vary();
+        let other = OfferedCodings::new([Coding::Gzip]).vary().clone();
         for (vary, coding, known) in [
             (&[mark()][..], Some("gzip"), true),
             (&[text("accept"), mark(), text("origin, cookie")], Some("gzip"), true),
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn a_response_chosen_among_others_is_not_by_the_same() {
         let noted = Negotiated::of(&accepting(Some("gzip")), &response(&[mark()], None)).unwrap();
-        let other = OfferedCodings::new([Coding::Gzip]).vary();
+        let other = OfferedCodings::new([Coding::Gzip]).vary().clone();
         for (line, same) in
             [(mark(), true), (other, false), ("accept-encoding".parse().unwrap(), false)]
         {

@@ -265,7 +265,7 @@ mod tests {
         let mark = |codings: &[Coding]| {
             let mut fields = map(&[("vary", "accept-language")]);
             let offered = OfferedCodings::new(codings.iter().copied());
-            fields.append(VARY, offered.vary());
+            fields.append(VARY, offered.vary().clone());
             fields
         };
         let (gzip, both) = (mark(&[Coding::Gzip]), mark(&[Coding::Br, Coding::Gzip]));

@@ -279,7 +279,7 @@ mod tests {
             HeaderMap::from_iter([("x-a".parse().unwrap(), HeaderValue::from_static("v"))]);
         let mut vary = HeaderMap::from_iter([(VARY, "x-a, x-b".parse().unwrap())]);
         if age % 4 == 0 {
-            vary.append(VARY, OfferedCodings::new([Coding::Br, Coding::Gzip]).vary());
+            vary.append(VARY, OfferedCodings::new([Coding::Br, Coding::Gzip]).vary().clone());
         }
         let kept = Kept {
             freshness: Freshness::aged(seconds(lifetime), seconds(age), moment.now),

@@ -21,7 +21,7 @@ fn layer() -> CompressLayer {
 fn of(layer: CompressLayer, head: fn() -> Builder) -> Play {
     Play::new(layer, move |request| {
         let body = MockBody::new();
-        let body = if request.method() == "HEAD" { body } else { body.data(text(1_000)).sized() };
+        let body = if request.method() == "HEAD" { body } else { body.data(text(1_000)) }.sized();
         head().header("content-type", "text/plain").body(body).unwrap()
     })
 }
@@ -51,6 +51,9 @@ async fn the_client_gets_the_coding_that_it_wants() {
         assert_eq!(reply.field("vary"), Some("accept-encoding"));
         assert_eq!(reply.decoded(), text(1_000));
     }
+    let lines = [("accept-encoding", "gzip;q=0.5"), ("accept-encoding", "br")];
+    let reply = of(layer(), Response::builder).read(get(&lines)).await;
+    assert_eq!(reply.field("content-encoding"), Some("br"), "of two lines");
     let all = [Coding::Gzip, Coding::Zstd];
     let reply = of(layer().codings(all), Response::builder).get(BROWSER).await;
     assert_eq!(reply.field("content-encoding"), Some("gzip"));
@@ -113,6 +116,43 @@ async fn parts_pass_and_vary() {
         (Some("accept-encoding"), Some("\"v1\""))
     );
     assert_eq!(reply.body.bytes(), text(1_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_names_no_coding_is_answered_as_who_wants_none() {
+    let heads: [(fn() -> Builder, bool); 9] = [
+        (tagged, true),
+        (|| tagged().status(304), true),
+        (|| tagged().status(206).header("content-range", "bytes 0-999/2000"), true),
+        (|| tagged().header("vary", "accept-language"), true),
+        (|| tagged().status(205), false),
+        (|| tagged().header("content-length", "100"), false),
+        (|| tagged().header("cache-control", "no-transform"), false),
+        (|| tagged().header("content-type", "image/png"), false),
+        (|| tagged().header("content-encoding", "gzip"), false),
+    ];
+    let layers: [fn() -> CompressLayer; 4] = [
+        layer,
+        || layer().strict(),
+        || layer().min_size(2_000),
+        || layer().when_by(|response| response.status() != 304),
+    ];
+    for (head, varies) in heads {
+        for (number, layer) in layers.into_iter().enumerate() {
+            for method in ["GET", "HEAD", "POST", "CONNECT"] {
+                let play = of(layer(), head);
+                let silent = play.read(request(method, &[])).await;
+                let told = play.read(request(method, &[("accept-encoding", "identity")])).await;
+                assert_eq!((silent.status, &silent.fields), (told.status, &told.fields));
+                assert_eq!(silent.body.bytes(), told.body.bytes());
+                if number == 0 {
+                    let named =
+                        silent.fields.get_all("vary").iter().any(|n| n == "accept-encoding");
+                    assert_eq!(named, varies && method != "CONNECT", "{method} {silent:?}");
+                }
+            }
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
