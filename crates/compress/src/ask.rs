@@ -29,6 +29,18 @@ pub(crate) enum Ask {
     Wish(Wish),
 }
 
+/// What is to be done for a request; small, since what is written and copied soon after
+/// keeps a processor waiting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Need {
+    /// To answer with the plain bytes, as [`Ask::Plain`].
+    Plain,
+    /// To answer with this coding, or none, as [`Ask::Wish`].
+    Choice(Option<Coding>),
+    /// To see what else it says.
+    More,
+}
+
 /// What a client wants if it may be something else than the plain bytes.
 #[derive(Debug)]
 pub(crate) struct Wish {
@@ -56,42 +68,33 @@ pub(crate) enum Answer<B> {
     Encode(Box<Whole>),
 }
 
-impl Ask {
-    /// What a request asks for that has no conditions, and says what it accepts in one
-    /// line at most; `None` for others, which take more.
+impl Need {
+    /// What a request takes that has no conditions, and says what it accepts in one line
+    /// at most; [`More`](Self::More) for others.
     #[inline]
-    pub(crate) fn of<B>(shared: &Arc<Shared>, request: &Request<B>) -> Option<Self> {
-        let (method, headers) = (request.method(), request.headers());
-        let head = method == Method::HEAD;
-        if method == Method::CONNECT || headers.keys().any(is_condition) {
-            return None;
+    pub(crate) fn of<B>(shared: &Shared, request: &Request<B>) -> Self {
+        let headers = request.headers();
+        if request.method() == Method::CONNECT || headers.keys().any(is_condition) {
+            return Self::More;
         }
         if shared.predicate.is_none() && !headers.keys().any(|name| *name == ACCEPT_ENCODING) {
-            return Some(Self::Plain { rules: shared.rules, head });
+            return Self::Plain;
         }
         let mut lines = headers.iter().filter(|(name, _)| **name == ACCEPT_ENCODING);
         let accepts = lines.next().map(|(_, line)| line);
         if lines.next().is_some() {
-            return None;
+            return Self::More;
         }
-        Self::unconditional(shared, accepts, head)
-    }
-
-    fn unconditional(
-        shared: &Arc<Shared>,
-        accepts: Option<&HeaderValue>,
-        head: bool,
-    ) -> Option<Self> {
         let choose = |line| shared.offered.choose(&AcceptedCodings::known_line(line));
-        let chosen = match accepts.map(choose) {
-            Some(CodingChoice::Encode(coding)) => Some(coding),
-            Some(CodingChoice::NotAcceptable) => return None,
-            Some(CodingChoice::Plain) | None => None,
-        };
-        let shared = shared.clone();
-        Some(Self::Wish(Wish { shared, chosen, head, asked: None }))
+        match accepts.map(choose) {
+            Some(CodingChoice::Encode(coding)) => Self::Choice(Some(coding)),
+            Some(CodingChoice::NotAcceptable) => Self::More,
+            Some(CodingChoice::Plain) | None => Self::Choice(None),
+        }
     }
+}
 
+impl Ask {
     /// Decides what becomes of a response, and writes its head if the body goes out as
     /// it is; gives what is to be done with it, if not.
     pub(crate) fn judge<B: Body>(&self, response: &mut Response<B>) -> Option<Encode> {

@@ -8,7 +8,7 @@ use http_body::Body;
 use tower_edge_core::{BoxError, Coding, CodingChoice, RequestHead};
 use tower_service::Service;
 
-use crate::ask::{Ask, Asked, Wish};
+use crate::ask::{Ask, Asked, Need, Wish};
 use crate::conditions::ask_plainly;
 use crate::shared::{NOT_ACCEPTABLE, Shared};
 use crate::{CompressBody, ResponseFuture};
@@ -45,15 +45,24 @@ where
 
     #[inline]
     fn call(&mut self, request: Request<ReqB>) -> Self::Future {
-        match Ask::of(&self.shared, &request) {
-            Some(ask) => ResponseFuture::forward(self.inner.call(request), ask),
-            None => self.negotiate(request),
+        let head = request.method() == Method::HEAD;
+        match Need::of(&self.shared, &request) {
+            Need::Plain => {
+                let inner = self.inner.call(request);
+                ResponseFuture::forward(inner, Ask::Plain { rules: self.shared.rules, head })
+            }
+            Need::Choice(chosen) => {
+                let inner = self.inner.call(request);
+                let wish = Wish { shared: self.shared.clone(), chosen, head, asked: None };
+                ResponseFuture::forward(inner, Ask::Wish(wish))
+            }
+            Need::More => self.negotiate(request),
         }
     }
 }
 
 impl<S> Compress<S> {
-    /// Calls the service for a request that takes more than [`Ask::of`].
+    /// Calls the service for a request that takes more than [`Need::of`].
     ///
     /// It stands apart so that others are moved once less, which takes that no function
     /// is given a reference to them.

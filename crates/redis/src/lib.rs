@@ -148,8 +148,8 @@
 //! | 1 KiB, 64 at once, each | 6.4 to 9.2 us | 12.6 to 22.3 us |
 //!
 //! One at a time it is the trip that takes the time, and chance. With 64 at once it is
-//! twice to two and a half times a GET, because of the thread that asks: 36,400
-//! instructions a hit, all of the request included, as callgrind counts them (3,500 of
+//! twice to two and a half times a GET, because of the thread that asks: 33,000
+//! instructions a hit, all of the request included, as callgrind counts them (3,400 of
 //! them for SHA-256, which many processors have built in), and 7,000 a bare GET.
 //!
 //! # What quotas cost
