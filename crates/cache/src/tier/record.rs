@@ -331,6 +331,7 @@ mod tests {
             let record = write(b"key", &entry, 7, start).unwrap();
             let read = read(b"key", &record, after(start, later)).unwrap();
             prop_assert_eq!((read.seen, read.purged), (7, None));
+            prop_assert!(read.entry.least_weight() <= read.entry.weight());
             let read = read.entry.tidied();
             prop_assert_eq!((&read.fields, &read.trailers), (&entry.fields, &entry.trailers));
             prop_assert_eq!((read.status, read.own_tag), (entry.status, entry.own_tag));
