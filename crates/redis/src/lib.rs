@@ -143,9 +143,9 @@
 //!
 //! | | a bare GET | a hit that Redis answers |
 //! |---|---|---|
-//! | 1 KiB | 176 to 325 us | 101 to 212 us |
-//! | 100 KiB | 222 to 236 us | 136 to 337 us |
-//! | 1 KiB, 64 at once, each | 6.4 to 9.2 us | 12.6 to 22.3 us |
+//! | 1 KiB | 179 to 378 us | 182 to 246 us |
+//! | 100 KiB | 234 to 293 us | 283 to 295 us |
+//! | 1 KiB, 64 at once, each | 5.8 to 8.7 us | 15.3 to 27.9 us |
 //!
 //! One at a time it is the trip that takes the time, and chance. With 64 at once it is
 //! twice to two and a half times a GET, because of the thread that asks: 33,000
