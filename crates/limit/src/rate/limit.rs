@@ -114,7 +114,8 @@ impl Limit {
     }
 
     /// Room for so many keys in use at a time, 16 bytes each, taken at once and for
-    /// each tier; from Linux in pages of 2 MiB, if it gives such to who asks.
+    /// each tier; from Linux in pages of 2 MiB, if it gives such to who asks. A layer
+    /// that there is no memory for panics when the limit is added to it.
     ///
     /// A key is in use until it has all its permits back. With more of them than
     /// there is room for, the one that would have them back the soonest is
